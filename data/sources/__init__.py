@@ -1,0 +1,1 @@
+"""Sources of labelled pictures, one file each; ``catalogue`` opens them by name."""

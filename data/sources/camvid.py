@@ -1,0 +1,99 @@
+"""CamVid in the layout of the SegNet tutorial: train/, trainannot/, val/, valannot/ and maybe test/."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from data.errors import DataError
+from data.labels import IGNORE_INDEX, LabelMap
+from data.masks import check_labels, read_index_mask, same_size
+from data.pixels import read_image
+from data.sources.source import Sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from data.sources.source import Split
+
+LABELS: Final = LabelMap(
+    names=(
+        "sky",
+        "building",
+        "pole",
+        "road",
+        "pavement",
+        "tree",
+        "sign",
+        "fence",
+        "car",
+        "pedestrian",
+        "bicyclist",
+    ),
+    palette=(
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (60, 40, 222),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+    ),
+    ignore_colour=(0, 0, 0),
+)
+
+VOID: Final = 11
+"""The index that the SegNet files give to unlabelled pixels; 255 inside the project."""
+
+
+class CamVidSource:
+    """The 11-class CamVid split of Badrinarayanan et al., "SegNet", 2015 (367 / 101 / 233 pictures).
+
+    Args:
+        root: Folder that holds ``train`` and ``trainannot``.
+
+    Raises:
+        DataError: the folders are not there.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._paths: dict[str, list[Path]] = {}
+        for split in ("train", "val", "test"):
+            folder = root / split
+            self._paths[split] = sorted(folder.glob("*.png")) if folder.is_dir() else []
+        if not self._paths["train"]:
+            raise DataError(
+                f"{root} has no train/*.png: a CamVid folder in the SegNet layout holds train, trainannot, "
+                "val and valannot"
+            )
+
+    @property
+    def label_map(self) -> LabelMap:
+        """The 11 classes with the colours of the CamVid authors."""
+        return LABELS
+
+    def names(self, split: Split) -> list[str]:
+        """File names without their ending, sorted."""
+        return [path.stem for path in self._paths[split]]
+
+    def load(self, split: Split, index: int) -> Sample:
+        """Read a picture and its mask; void 11 becomes 255.
+
+        Raises:
+            DataError: the mask is missing, damaged, of another size, or holds a label above 11.
+            ImageError: the picture is damaged.
+        """
+        path = self._paths[split][index]
+        mask_path = self._root / f"{split}annot" / path.name
+        image = read_image(path)
+        mask = read_index_mask(mask_path)
+        mask = np.where(mask == VOID, np.uint8(IGNORE_INDEX), mask)
+        check_labels(mask, LABELS, mask_path)
+        same_size(image, mask, path, mask_path)
+        return Sample(path.stem, image, mask)

@@ -1,0 +1,69 @@
+"""The catalogue of sources: a configuration in, an open source out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from data.errors import ConfigError, DataError
+from data.sources.camvid import CamVidSource
+from data.sources.folder import FolderSource
+from data.sources.shapes import ShapesSource
+
+if TYPE_CHECKING:
+    from data.sources.source import Source
+
+SourceName = Literal["folder", "camvid", "shapes"]
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Where labelled pictures come from.
+
+    Attributes:
+        name: folder (your own pictures), camvid (SegNet layout) or shapes (drawn on the fly).
+        root: Folder of the data set; shapes needs none.
+        val_fraction: Share of the pictures held out for validation, when a folder has no split files.
+        seed: Of that split, and of the drawn pictures.
+        remap: Labels to change while masks are read, as {from: to}; 255 is ignored.
+        train_size: Number of drawn training pictures (shapes only).
+        val_size: Number of drawn validation pictures (shapes only).
+        image_size: Height and width of the drawn pictures (shapes only).
+    """
+
+    name: SourceName = "folder"
+    root: Path | None = None
+    val_fraction: float = 0.2
+    seed: int = 0
+    remap: dict[int, int] = field(default_factory=dict)
+    train_size: int = 400
+    val_size: int = 100
+    image_size: tuple[int, int] = (192, 256)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.val_fraction < 1:
+            raise ConfigError(f"val_fraction is {self.val_fraction}: it lies between 0 and 1, 0.2 holds out a fifth")
+        if self.train_size < 1 or self.val_size < 1 or min(self.image_size) < 1:
+            raise ConfigError("train_size, val_size and image_size must be at least 1")
+        for old, new in self.remap.items():
+            if not (0 <= old <= 255 and 0 <= new <= 255):
+                raise ConfigError(f"remap {old}:{new}: labels lie between 0 and 255")
+
+
+def open_source(config: SourceConfig) -> Source:
+    """Open a source by its configuration.
+
+    Raises:
+        DataError: the folder is missing or not laid out as the source expects.
+    """
+    if config.name == "shapes":
+        return ShapesSource(config.train_size, config.val_size, config.image_size, config.seed)
+    if config.root is None:
+        raise DataError(f"source {config.name!r} needs a folder: give it with --data.root PATH")
+    root = config.root.expanduser()
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder: give the one that holds the pictures")
+    if config.name == "camvid":
+        return CamVidSource(root)
+    return FolderSource(root, config.val_fraction, config.seed, config.remap)

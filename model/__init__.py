@@ -1,0 +1,1 @@
+"""Learn, measure, compare and export an FCN."""

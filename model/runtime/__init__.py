@@ -1,0 +1,1 @@
+"""The half that serves: bundles, engines and the predictor. Never imports torch."""

@@ -1,0 +1,1 @@
+"""Segmentation over HTTP, packaged with BentoML."""
