@@ -1,0 +1,61 @@
+"""The network on ONNX Runtime: f32 on the CPU, wherever it has a wheel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from model.runtime.engine import INPUT, OUTPUTS, check_images, check_interface, not_a_network
+from model.runtime.processors import usable_processors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from model.runtime.bundle import Bundle
+    from model.runtime.engine import EngineConfig, EngineName
+
+
+class OnnxRuntimeEngine:
+    """Runs a bundle's network with ONNX Runtime's CPU provider.
+
+    Args:
+        bundle: Checked bundle.
+        config: Threads; the precision is f32.
+
+    Raises:
+        BundleError: the file is no ONNX network of ours.
+    """
+
+    def __init__(self, bundle: Bundle, config: EngineConfig) -> None:
+        import onnxruntime as ort  # noqa: PLC0415 - heavy, and a server's master process must not load it
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = config.threads or usable_processors()
+        options.log_severity_level = 3  # errors only: a warning about an odd node helps nobody who serves
+        try:
+            self._session = ort.InferenceSession(bundle.model_path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors have no common base
+            raise not_a_network(bundle, error) from error
+        check_interface(
+            bundle,
+            (node.name for node in self._session.get_inputs()),
+            (node.name for node in self._session.get_outputs()),
+        )
+        self._stride = bundle.manifest.stride
+
+    @property
+    def name(self) -> EngineName:
+        """Which engine this is."""
+        return "onnxruntime"
+
+    @property
+    def precision(self) -> Literal["f32"]:
+        """The precision in force."""
+        return "f32"
+
+    def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Label a batch; see ``Engine.run``. A session may be run from several threads at once."""
+        check_images(images, self._stride)
+        label_maps, confidences = self._session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(images)})
+        return label_maps, confidences

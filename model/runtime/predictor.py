@@ -1,0 +1,100 @@
+"""Predictor: a picture of any size to its label map and confidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from data.errors import ConfigError, ImageError
+from data.pixels import pad_to_multiple
+from model.runtime.engine import EngineConfig, open_engine
+from model.runtime.tiles import tile_axis
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from model.runtime.bundle import Bundle
+
+OVERLAP: Final = 256
+"""Pixels that neighbouring tiles share, at least, where the tiles are large enough for it."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The answer for one picture.
+
+    Attributes:
+        label_map: Class indices, shape (H, W), uint8.
+        confidence: Probability of that class, shape (H, W), uint8; 255 is 1.
+    """
+
+    label_map: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
+
+
+class Predictor:
+    """Runs a bundle on pictures of any size. Safe to call from several threads at once.
+
+    Args:
+        bundle: Checked bundle.
+        config: Engine, precision, threads.
+        max_tile: Longest side that is run in one piece, in pixels. Longer pictures are run in
+            overlapping tiles, so memory is that of one tile and the answer. It is rounded down to the
+            network's stride.
+
+    Raises:
+        BundleError: the network cannot be loaded.
+        ConfigError: ``max_tile`` is below the stride, or the processor cannot do what ``config`` asks.
+    """
+
+    def __init__(self, bundle: Bundle, config: EngineConfig = EngineConfig(), max_tile: int = 2048) -> None:
+        stride = bundle.manifest.stride
+        if max_tile < stride:
+            raise ConfigError(f"max_tile is {max_tile}; the network needs at least its stride, {stride}")
+        self.bundle = bundle
+        self.engine = open_engine(bundle, config)
+        self._stride = stride
+        self._max_tile = max_tile - max_tile % stride
+
+    def predict(self, image: NDArray[np.uint8]) -> Segmentation:
+        """Label every pixel of one picture.
+
+        Args:
+            image: RGB, shape (H, W, 3), from 1x1 up.
+
+        Returns:
+            Label map and confidence, both (H, W), at the picture's own size.
+
+        Raises:
+            ImageError: the shape or dtype is not as above.
+        """
+        _check(image)
+        height, width = image.shape[:2]
+        label_map = np.empty((height, width), dtype=np.uint8)
+        confidence = np.empty((height, width), dtype=np.uint8)
+        columns = tile_axis(width, self._max_tile, OVERLAP, self._stride)
+        for row in tile_axis(height, self._max_tile, OVERLAP, self._stride):
+            for column in columns:
+                # Each tile is padded by itself: a padded copy of a huge picture would double its memory.
+                tile = pad_to_multiple(image[row.source, column.source], self._stride)
+                labels, probabilities = self.engine.run(tile[None])
+                label_map[row.target, column.target] = labels[0, row.kept, column.kept]
+                confidence[row.target, column.target] = probabilities[0, row.kept, column.kept]
+        return Segmentation(label_map, confidence)
+
+    def warm_up(self) -> None:
+        """Run one small picture, so that the first caller does not wait for what an engine puts off."""
+        self.predict(np.zeros((2 * self._stride, 2 * self._stride, 3), dtype=np.uint8))
+
+
+def _check(image: object) -> None:
+    if not isinstance(image, np.ndarray):
+        raise ImageError(f"a picture is a {type(image).__name__}; a numpy array is expected: numpy.asarray(picture)")
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ImageError(f"a picture has shape {image.shape}; RGB of shape (height, width, 3) is expected")
+    if image.dtype != np.uint8:
+        raise ImageError(f"a picture has dtype {image.dtype}; uint8 with values from 0 to 255 is expected")
+    if 0 in image.shape:
+        raise ImageError(f"a picture is {image.shape[1]}x{image.shape[0]}; at least 1x1 is needed")
