@@ -163,7 +163,9 @@ def read_bundle(root: Path) -> Bundle:
         raise BundleError(f"{root} {state}: give the folder that 'fcn export' wrote ({MODEL_FILE}, {MANIFEST_FILE})")
     missing = [name for name in (MANIFEST_FILE, MODEL_FILE) if not (root / name).is_file()]
     if missing:
-        raise BundleError(f"{root} is not a bundle: it holds no {' and no '.join(missing)}; write one with 'fcn export'")
+        raise BundleError(
+            f"{root} is not a bundle: it holds no {' and no '.join(missing)}; write one with 'fcn export'"
+        )
     try:
         manifest = Manifest.from_json((root / MANIFEST_FILE).read_text(encoding="utf-8"))
         found = _sha256(root / MODEL_FILE)
@@ -280,7 +282,9 @@ def _labels(entries: list[Any], ignore_colour: object) -> LabelMap:
     colours = []
     for index, entry in enumerate(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-            raise BundleError(f'label {index} of the manifest is {entry!r}; {{"name": ..., "colour": [r, g, b]}} is expected')
+            raise BundleError(
+                f'label {index} of the manifest is {entry!r}; {{"name": ..., "colour": [r, g, b]}} is expected'
+            )
         names.append(entry["name"])
         colours.append(_colour(entry.get("colour"), f"label {entry['name']!r}"))
     try:

@@ -57,6 +57,10 @@ class EngineConfig:
             raise ConfigError(f"streams is {self.streams}: at least 1 is needed")
 
 
+DEFAULT_CONFIG: Final = EngineConfig()
+"""OpenVINO in the best precision of the processor, on all of it."""
+
+
 class Engine(Protocol):
     """Runs one network. Safe to call from several threads at once."""
 

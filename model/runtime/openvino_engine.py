@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, OrderedDict, deque
+import os
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -12,16 +12,16 @@ import numpy as np
 from data.errors import ConfigError
 from model.runtime.engine import INPUT, OUTPUTS, check_images, check_interface, not_a_network
 from model.runtime.processors import usable_processors
+from model.runtime.shapes import FrequentShapes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.runtime.bundle import Bundle
     from model.runtime.engine import EngineConfig, EngineName
+    from model.runtime.shapes import Shape
 
 _LOG: Final = logging.getLogger(__name__)
-
-Shape = tuple[int, ...]
 
 
 class OpenVinoEngine:
@@ -29,7 +29,7 @@ class OpenVinoEngine:
 
     A network compiled for one shape is faster than one compiled for all of them (30 against 52 ms for
     FCN-8s at 384x480 in f32), but compiling takes as long as dozens of pictures. So every shape is run
-    by the network for all shapes at first, and ``ShapePolicy`` says when one has come back often
+    by the network for all shapes at first, and ``FrequentShapes`` says when one has come back often
     enough to be compiled for. The caller who meets that moment waits for it; others go on meanwhile.
 
     Args:
@@ -54,8 +54,11 @@ class OpenVinoEngine:
             # The hint is what one caller waits for, or how many are served; streams settle it.
             "PERFORMANCE_HINT": "LATENCY" if config.streams == 1 else "THROUGHPUT",
             "NUM_STREAMS": str(config.streams),
-            "INFERENCE_NUM_THREADS": str(config.threads or usable_processors()),
         }
+        threads = config.threads or usable_processors()
+        # With the whole machine at hand OpenVINO's own choice (one thread a core, not a hyper-thread) is best.
+        if config.threads or threads < (os.cpu_count() or 1):
+            self._properties["INFERENCE_NUM_THREADS"] = str(threads)
         try:
             self._network = self._core.read_model(bundle.model_path)
             self._any_shape = _Compiled(self._core.compile_model(self._network, "CPU", self._properties))
@@ -68,7 +71,8 @@ class OpenVinoEngine:
         )
         self._stride = bundle.manifest.stride
         self._by_shape: dict[Shape, _Compiled] = {}
-        self._policy = ShapePolicy()
+        self._compiling: set[Shape] = set()
+        self._frequent = FrequentShapes()
         self._lock = Lock()
 
     @property
@@ -91,3 +95,50 @@ class OpenVinoEngine:
         """Label a batch; see ``Engine.run``."""
         check_images(images, self._stride)
         return self._network_for(images.shape).run(images)
+
+    def _network_for(self, shape: Shape) -> _Compiled:
+        with self._lock:
+            self._frequent.see(shape)
+            held = self._by_shape.get(shape)
+            if held is not None:
+                return held
+            taken = [*self._by_shape, *self._compiling]
+            if shape in self._compiling or not self._frequent.worth_compiling(shape, taken):
+                return self._any_shape
+            self._compiling.add(shape)
+        try:
+            compiled = self._compile(shape)
+        finally:
+            with self._lock:
+                self._compiling.discard(shape)
+        with self._lock:
+            victim = self._frequent.to_drop(list(self._by_shape))
+            if victim is not None:
+                # Who is running it keeps it alive until done.
+                del self._by_shape[victim]
+            self._by_shape[shape] = compiled
+        return compiled
+
+    def _compile(self, shape: Shape) -> _Compiled:
+        network = self._network.clone()  # shares the weights
+        network.reshape({INPUT: list(shape)})
+        return _Compiled(self._core.compile_model(network, "CPU", self._properties))
+
+
+class _Compiled:
+    """A compiled network and its idle requests: one request runs one picture at a time."""
+
+    def __init__(self, network: Any) -> None:  # noqa: ANN401 - openvino.CompiledModel; the package has no types
+        self._network = network
+        self._idle: list[Any] = []  # append and pop of a list are atomic
+
+    def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._network.create_infer_request()
+        # share_inputs spares a copy; outputs are copied, as the request's own tensors are overwritten next time.
+        answers = request.infer({INPUT: np.ascontiguousarray(images)}, share_inputs=True, share_outputs=False)
+        label_map, confidence = (answers[name] for name in OUTPUTS)
+        self._idle.append(request)
+        return label_map, confidence

@@ -9,13 +9,14 @@ import numpy as np
 
 from data.errors import ConfigError, ImageError
 from data.pixels import pad_to_multiple
-from model.runtime.engine import EngineConfig, open_engine
+from model.runtime.engine import DEFAULT_CONFIG, open_engine
 from model.runtime.tiles import tile_axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.runtime.bundle import Bundle
+    from model.runtime.engine import EngineConfig
 
 OVERLAP: Final = 256
 """Pixels that neighbouring tiles share, at least, where the tiles are large enough for it."""
@@ -49,7 +50,7 @@ class Predictor:
         ConfigError: ``max_tile`` is below the stride, or the processor cannot do what ``config`` asks.
     """
 
-    def __init__(self, bundle: Bundle, config: EngineConfig = EngineConfig(), max_tile: int = 2048) -> None:
+    def __init__(self, bundle: Bundle, config: EngineConfig = DEFAULT_CONFIG, max_tile: int = 2048) -> None:
         stride = bundle.manifest.stride
         if max_tile < stride:
             raise ConfigError(f"max_tile is {max_tile}; the network needs at least its stride, {stride}")

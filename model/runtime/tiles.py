@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def tile_axis(length: int, longest: int, overlap: int, stride: int) -> list[Tile
     size = -(-(padded + (count - 1) * shared) // count)
     size += -size % stride
     starts = [(padded - size) * index // (count - 1) // stride * stride for index in range(count)]
-    seams = [(start + size + following) // 2 for start, following in zip(starts, starts[1:], strict=False)]
+    seams = [(start + size + following) // 2 for start, following in pairwise(starts)]
     return [
         Tile(slice(start, min(start + size, length)), slice(first - start, last - start), slice(first, last))
         for start, first, last in zip(starts, [0, *seams], [*seams, length], strict=True)

@@ -1,0 +1,126 @@
+"""What several test files share: a real bundle that is small enough to be known by hand, and pictures for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from data.labels import LabelMap
+from model.runtime.bundle import Bundle, Manifest, write_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+TINY_LABELS = LabelMap(
+    names=("background", "red", "green", "blue"),
+    palette=((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)),
+    ignore_colour=(224, 224, 192),
+    explicit_colours=True,
+)
+
+
+def tiny_model() -> bytes:
+    """An ONNX network with a bundle's interface: the label is the class whose colour is nearest to the pixel.
+
+    With x the pixel and c a class's colour, both from 0 to 1, the score is 2 x.c - |c|^2, which is
+    largest where |x - c|^2 is smallest; the confidence is the largest softmax of 8 times the score.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    colours = np.asarray(TINY_LABELS.palette, dtype=np.float32) / 255
+    constants = {
+        "top": np.float32(255),
+        "sharpness": np.float32(8),
+        "towards": 2 * colours.T,
+        "offset": (colours**2).sum(axis=1),
+        "class_axis": np.asarray([3], dtype=np.int64),
+    }
+    nodes = [
+        helper.make_node("Cast", ["image"], ["as_float"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["as_float", "top"], ["scaled"]),
+        helper.make_node("MatMul", ["scaled", "towards"], ["products"]),
+        helper.make_node("Sub", ["products", "offset"], ["scores"]),
+        helper.make_node("ArgMax", ["scores"], ["best"], axis=3, keepdims=0),
+        helper.make_node("Cast", ["best"], ["label_map"], to=TensorProto.UINT8),
+        helper.make_node("Mul", ["scores", "sharpness"], ["sharp"]),
+        helper.make_node("Softmax", ["sharp"], ["probabilities"], axis=3),
+        helper.make_node("ReduceMax", ["probabilities", "class_axis"], ["largest"], keepdims=0),
+        helper.make_node("Mul", ["largest", "top"], ["bytes"]),
+        helper.make_node("Round", ["bytes"], ["rounded"]),
+        helper.make_node("Cast", ["rounded"], ["confidence"], to=TensorProto.UINT8),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "nearest_colour",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", "h", "w", 3])],
+        [
+            helper.make_tensor_value_info("label_map", TensorProto.UINT8, ["n", "h", "w"]),
+            helper.make_tensor_value_info("confidence", TensorProto.UINT8, ["n", "h", "w"]),
+        ],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return model.SerializeToString()
+
+
+def tiny_manifest() -> Manifest:
+    """What the tiny bundle says of itself."""
+    return Manifest(
+        name="tiny-colours",
+        labels=TINY_LABELS,
+        stride=32,
+        encoder="none",
+        upsampler="none",
+        finest_stride=32,
+        model_sha256="",
+        scores={"split": "val", "miou": 0.75, "class_iou": {"background": 1.0, "red": 0.5}},
+        provenance={"run": "tests/conftest.py"},
+        created="2025-01-01T00:00:00Z",
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A real bundle of 4 classes whose answers are known by hand; read it, do not change its files."""
+    return write_bundle(tmp_path_factory.mktemp("bundles") / "tiny", tiny_model(), tiny_manifest())
+
+
+@pytest.fixture
+def own_bundle(tmp_path: Path) -> Bundle:
+    """A copy of the tiny bundle that a test may damage."""
+    return write_bundle(tmp_path / "own-bundle", tiny_model(), tiny_manifest())
+
+
+@pytest.fixture
+def picture() -> NDArray[np.uint8]:
+    """RGB, 50x70 (no multiples of 32): red, green, blue and black quarters."""
+    image = np.zeros((50, 70, 3), dtype=np.uint8)
+    image[:25, :35] = (250, 10, 0)
+    image[:25, 35:] = (0, 240, 20)
+    image[25:, :35] = (5, 0, 255)
+    return image
+
+
+@pytest.fixture
+def picture_labels() -> NDArray[np.uint8]:
+    """What the tiny bundle says of ``picture``."""
+    labels = np.zeros((50, 70), dtype=np.uint8)
+    labels[:25, :35] = 1
+    labels[:25, 35:] = 2
+    labels[25:, :35] = 3
+    return labels
+
+
+@pytest.fixture
+def noise() -> Callable[[int, int], NDArray[np.uint8]]:
+    """Makes an RGB picture of random pixels, the same one for the same height and width."""
+
+    def make(height: int, width: int) -> NDArray[np.uint8]:
+        return np.random.default_rng(height * 10_007 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+    return make
