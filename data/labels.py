@@ -73,9 +73,7 @@ class LabelMap:
                 f"since labels are 8-bit and {IGNORE_INDEX} means ignored"
             )
         if len(self.palette) != len(self.names):
-            raise LabelError(
-                f"{len(self.names)} class names but {len(self.palette)} colours: give each class one"
-            )
+            raise LabelError(f"{len(self.names)} class names but {len(self.palette)} colours: give each class one")
         for name in self.names:
             if not name.strip() or any(c in name for c in ":\n\r"):
                 raise LabelError(f"class name {name!r}: names are not empty and hold no ':' or line break")

@@ -55,6 +55,87 @@ def open_mask(path: Path) -> Image.Image:
     return image
 
 
+def decode_mask(image: Image.Image, labels: LabelMap, path: Path) -> NDArray[np.uint8]:
+    """Turn a mask picture of any usual kind into labels. Transparency is left out of account.
+
+    - One channel (modes L, I, 1): the values are labels, unless every class of ``labelmap.txt`` has a grey
+      (black and white masks): then they are colours.
+    - Palette (mode P): with ``labelmap.txt`` the palette's colours are read if the palette has the colour of
+      every class, or if all colours in use are known; else the indices are the labels.
+    - Colours (RGB, RGBA): as ``labelmap.txt`` has them. Without one, three equal channels are taken as
+      labels, and other colours as those of the VOC palette.
+
+    Args:
+        image: Decoded; see ``open_mask``.
+        labels: ``explicit_colours`` tells whether its colours come from ``labelmap.txt``.
+        path: For the messages.
+
+    Returns:
+        Shape (H, W), uint8. Labels may still lie outside the label map: see ``check_labels``.
+
+    Raises:
+        DataError: a kind of picture that holds no labels.
+        LabelError: a colour that no class has, or a label above 255.
+    """
+    if image.format == "JPEG":
+        raise DataError(f"mask {path} is a JPEG, whose compression changes labels: export masks as PNG")
+    try:
+        if image.mode in ("RGB", "RGBA"):
+            return _from_rgb(np.asarray(image)[..., :3], labels)
+        if image.mode in ("P", "PA"):
+            return _from_palette(image, labels)
+        if image.mode in ("1", "L", "LA", "I") or image.mode.startswith("I;16"):
+            return _from_grey(image, labels)
+    except LabelError as error:
+        raise LabelError(f"mask {path}: {error}") from None
+    raise DataError(f"mask {path} has mode {image.mode}: write it as a PNG of class indices or of colours")
+
+
+def _from_rgb(colours: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
+    if not labels.explicit_colours:
+        grey: NDArray[np.uint8] = colours[..., 0]
+        known = (grey < labels.num_classes) | (grey == IGNORE_INDEX)
+        if known.all() and (colours[..., 1] == grey).all() and (colours[..., 2] == grey).all():
+            return np.ascontiguousarray(grey)
+    return labels.from_colours(colours)
+
+
+def _from_palette(image: Image.Image, labels: LabelMap) -> NDArray[np.uint8]:
+    indices = np.asarray(image if image.mode == "P" else image.getchannel(0)).astype(np.uint8)
+    flat = image.getpalette("RGB") or []
+    palette = [tuple(flat[at : at + 3]) for at in range(0, len(flat), 3)]
+    if not labels.explicit_colours:
+        return indices
+    used = [int(index) for index in np.flatnonzero(np.bincount(indices.ravel(), minlength=256))]
+    known = {colour: index for index, colour in reversed(list(enumerate((*labels.palette, labels.ignore_colour))))}
+    shown = {index: palette[index] if index < len(palette) else (0, 0, 0) for index in used}
+    by_colour = set(labels.palette) <= set(palette) or all(colour in known for colour in shown.values())
+    # Indices that contradict the colours which are known: one of the two is wrong, so neither is trusted.
+    torn = any(known.get(colour, index) not in (index, labels.num_classes) for index, colour in shown.items())
+    if by_colour or torn:
+        table = np.zeros((256, 3), dtype=np.uint8)
+        table[: len(palette)] = palette
+        return labels.from_colours(table[indices])
+    return indices
+
+
+def _from_grey(image: Image.Image, labels: LabelMap) -> NDArray[np.uint8]:
+    values = np.asarray(image.getchannel(0) if image.mode == "LA" else image)
+    greys = {colour[0] for colour in labels.palette if len(set(colour)) == 1}
+    if labels.explicit_colours and len(greys) == labels.num_classes:
+        if image.mode == "1" and 255 in greys:
+            values = values * np.uint8(255)
+        if values.dtype == np.uint8:
+            return labels.from_colours(np.repeat(values[..., None], 3, axis=2))
+    top = int(values.max(initial=0))
+    if top > IGNORE_INDEX or int(values.min(initial=0)) < 0:
+        raise LabelError(
+            f"holds label {top if top > IGNORE_INDEX else int(values.min())}; labels lie between 0 and 254, and 255 "
+            "is ignored: write it with the class indices of labels.txt"
+        )
+    return values.astype(np.uint8)
+
+
 def check_labels(mask: NDArray[np.uint8], labels: LabelMap, path: Path) -> None:
     """Refuse labels that no class has.
 

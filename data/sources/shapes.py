@@ -1,0 +1,309 @@
+"""Drawn pictures of textured figures: exact labels, thin structures, nothing to download."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from data.errors import ConfigError
+from data.labels import LabelMap
+from data.sources import geometry
+from data.sources.source import Sample
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from data.sources.geometry import Point
+    from data.sources.source import Split
+
+LABELS: Final = LabelMap(
+    names=("background", "disc", "triangle", "ring", "line", "star", "square"),
+    palette=(
+        (38, 43, 56),
+        (230, 85, 75),
+        (84, 190, 110),
+        (70, 130, 225),
+        (250, 215, 90),
+        (175, 95, 215),
+        (60, 195, 205),
+    ),
+)
+"""Every figure takes any colour; form and texture tell the classes apart."""
+
+BACKGROUND, DISC, TRIANGLE, RING, LINE, STAR, SQUARE = range(7)
+
+_SPLITS: Final[dict[str, int]] = {"train": 0, "val": 1, "test": 2}
+
+
+class ShapesSource:
+    """Pictures drawn on demand; the same (seed, split, index) gives the same picture on every machine.
+
+    A pixel's label is the topmost figure that holds its centre. Its colour is mixed by how much of it
+    the figure covers, so edges lie between pixels as they do in photographs.
+
+    Args:
+        train_size: Number of training pictures.
+        val_size: Number of validation pictures, and of test pictures.
+        image_size: Height and width.
+        seed: Not negative.
+
+    Raises:
+        ConfigError: a size is below 1 or the seed negative.
+    """
+
+    def __init__(self, train_size: int, val_size: int, image_size: tuple[int, int] = (192, 256), seed: int = 0) -> None:
+        if train_size < 1 or val_size < 1 or min(image_size) < 1:
+            raise ConfigError(
+                f"shapes with train_size {train_size}, val_size {val_size}, image_size {image_size}: all are at least 1"
+            )
+        if seed < 0:
+            raise ConfigError(f"shapes with seed {seed}: a seed is 0 or more")
+        self._sizes = {"train": train_size, "val": val_size, "test": val_size}
+        self._image_size = image_size
+        self._seed = seed
+
+    @property
+    def label_map(self) -> LabelMap:
+        """Background and six figures."""
+        return LABELS
+
+    def names(self, split: Split) -> list[str]:
+        """``shapes_<split>_<index>``."""
+        return [f"shapes_{split}_{index:05d}" for index in range(self._sizes[split])]
+
+    def load(self, split: Split, index: int) -> Sample:
+        """Draw one picture with its label map."""
+        draws = _Draws([self._seed, _SPLITS[split], index])
+        image, label_map = _draw_scene(draws, *self._image_size)
+        return Sample(f"shapes_{split}_{index:05d}", image, label_map)
+
+
+class _Draws:
+    """Random numbers from the raw stream of PCG64, which NumPy keeps for ever; its distributions may change."""
+
+    def __init__(self, entropy: list[int]) -> None:
+        self._bits = np.random.PCG64(np.random.SeedSequence(entropy))
+
+    def plane(self, height: int, width: int) -> NDArray[np.float64]:
+        """Uniform in [0, 1), shape (height, width)."""
+        raw = np.asarray(self._bits.random_raw(height * width), dtype=np.uint64)
+        return ((raw >> np.uint64(11)) * 2.0**-53).reshape(height, width)
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
+        return low + (high - low) * float(self.plane(1, 1)[0, 0])
+
+    def below(self, count: int) -> int:
+        return int(self.uniform(0, count))
+
+    def direction(self) -> Point:
+        """A unit vector, by the rational parametrisation of the circle (no sin or cos)."""
+        t = self.uniform(-1, 1)
+        sign = 1.0 if self.uniform() < 0.5 else -1.0
+        return sign * (1 - t * t) / (1 + t * t), sign * 2 * t / (1 + t * t)
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """One figure to paint: its class, place (centre and the direction of its own x axis) and form."""
+
+    label: int
+    centre: Point
+    axis: Point
+    radius: float
+    width: float = 0.0
+    points: tuple[Point, ...] = ()
+
+    def distance(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Signed distance in pixels; x and y in the figure's own frame."""
+        if self.label == DISC:
+            return geometry.disc(x, y, self.radius)
+        if self.label == RING:
+            return geometry.ring(x, y, self.radius - self.width / 2, self.width)
+        if self.label == LINE:
+            return geometry.polyline(x, y, self.points, self.width)
+        return geometry.polygon(x, y, self.points)
+
+
+def _draw_scene(draws: _Draws, height: int, width: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    # Figures keep their share of the picture; below 2 pixels a stroke would be gone.
+    scale = max((height * width / (192 * 256)) ** 0.5, 0.1)
+    hue = draws.uniform()
+    canvas = _draw_background(draws, height, width, scale, hue)
+    label_map = np.zeros((height, width), dtype=np.uint8)
+    light = draws.direction()
+    for figure in _place_figures(draws, height, width, scale):
+        _paint(draws, canvas, label_map, figure, hue, light, scale)
+    canvas += (draws.plane(height, width)[..., None] - 0.5) * 0.035
+    image = np.floor(np.clip(canvas, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
+    return image, label_map
+
+
+def _draw_background(draws: _Draws, height: int, width: int, scale: float, hue: float) -> NDArray[np.float64]:
+    """Cloudy mixture of two related colours under a slanting light, shape (H, W, 3), about 0 to 1."""
+    dark = _rgb(hue, draws.uniform(0.15, 0.55), draws.uniform(0.2, 0.5))
+    pale = _rgb(hue + draws.uniform(-0.12, 0.12), draws.uniform(0.1, 0.4), draws.uniform(0.5, 0.85))
+    cloud = np.zeros((height, width))
+    for cell, share in ((80, 0.5), (30, 0.28), (11, 0.14), (4, 0.08)):
+        cloud += share * _noise(draws, height, width, max(cell * scale, 1.5))
+    rows, columns = (np.arange(height)[:, None] + 0.5) / height - 0.5, (np.arange(width) + 0.5) / width - 0.5
+    slope = draws.direction()
+    lighting = 1 + 0.35 * (slope[0] * columns + slope[1] * rows) - 0.35 * (rows * rows + columns * columns)
+    blend = np.clip(1.6 * cloud - 0.3, 0.0, 1.0)[..., None]
+    return (dark + (pale - dark) * blend) * lighting[..., None]
+
+
+def _noise(draws: _Draws, height: int, width: int, cell: float) -> NDArray[np.float64]:
+    """Value noise in [0, 1): random values a ``cell`` apart, joined by 3t^2 - 2t^3 (Perlin, 1985)."""
+    grid = draws.plane(int(height / cell) + 3, int(width / cell) + 3)
+    shift_y, shift_x = draws.uniform(), draws.uniform()
+    for axis, length, shift in ((0, height, shift_y), (1, width, shift_x)):
+        place = np.arange(length) / cell + shift
+        low = np.floor(place).astype(np.intp)
+        t = place - low
+        t = t * t * (3 - 2 * t)
+        t = t[:, None] if axis == 0 else t
+        first = np.take(grid, low, axis=axis)
+        grid = first + (np.take(grid, low + 1, axis=axis) - first) * t
+    return grid
+
+
+def _place_figures(draws: _Draws, height: int, width: int, scale: float) -> list[_Figure]:
+    """Five or six figures of different classes and one or two lines, apart where there is room."""
+    order = [DISC, TRIANGLE, RING, STAR, SQUARE]
+    for last in range(len(order) - 1, 0, -1):
+        other = draws.below(last + 1)
+        order[last], order[other] = order[other], order[last]
+    order += order[: draws.below(2)]
+    placed: list[_Figure] = []
+    for label in order:
+        radius = draws.uniform(20, 38) * scale
+        best, best_room = (0.0, 0.0), -np.inf
+        for _ in range(6):
+            centre = (draws.uniform(0.04, 0.96) * width, draws.uniform(0.04, 0.96) * height)
+            gaps = [np.sqrt((centre[0] - f.centre[0]) ** 2 + (centre[1] - f.centre[1]) ** 2) - f.radius for f in placed]
+            room = min(gaps, default=np.inf) - radius
+            if room > best_room:
+                best, best_room = centre, room
+            if room > 0:
+                break
+        placed.append(_shape(draws, label, best, radius, scale))
+    for _ in range(1 + draws.below(2)):
+        placed.insert(draws.below(len(placed) + 1), _line(draws, height, width, scale))
+    return placed
+
+
+def _shape(draws: _Draws, label: int, centre: Point, radius: float, scale: float) -> _Figure:
+    width, points = 0.0, ()
+    if label == RING:
+        width = max(draws.uniform(0.16, 0.42) * radius, 3.5 * scale, 2.0)
+    if label == TRIANGLE:
+        a, b = draws.uniform(0.7, 1.0), draws.uniform(-0.35, 0.35)
+        points = tuple((radius * x, radius * y) for x, y in ((1.0, b), (-0.75, a), (-0.75, -a)))
+    elif label == STAR:
+        radius *= 1.15
+        points = tuple(geometry.star(radius, draws.uniform(0.42, 0.55)))
+    elif label == SQUARE:
+        side, ratio = 0.8 * radius, draws.uniform(0.75, 1.0)
+        points = tuple((side * x, side * ratio * y) for x, y in ((1, 1), (-1, 1), (-1, -1), (1, -1)))
+    return _Figure(label, centre, draws.direction(), radius, width, points)
+
+
+def _line(draws: _Draws, height: int, width: int, scale: float) -> _Figure:
+    """A stroke of two or three pieces, 3 to 6 pixels wide at 192x256, bent a little at the joints."""
+    along = draws.direction()
+    reach = draws.uniform(0.3, 0.55) * (height * width) ** 0.5
+    bend = draws.uniform(-0.3, 0.3) * reach
+    points = ((-reach, 0.0), (draws.uniform(-0.3, 0.3) * reach, bend), (reach, draws.uniform(-0.3, 0.3) * reach))
+    centre = (draws.uniform(0.25, 0.75) * width, draws.uniform(0.25, 0.75) * height)
+    return _Figure(LINE, centre, along, reach * 1.1, max(draws.uniform(3, 6) * scale, 2.0), points)
+
+
+def _paint(
+    draws: _Draws,
+    canvas: NDArray[np.float64],
+    label_map: NDArray[np.uint8],
+    figure: _Figure,
+    background_hue: float,
+    light: Point,
+    scale: float,
+) -> None:
+    """Lay one figure with its soft shadow onto the canvas, and its label onto the label map."""
+    height, width = label_map.shape
+    reach = figure.radius + figure.width + 8 * scale + 1
+    top, bottom = max(0, int(figure.centre[1] - reach)), min(height, int(figure.centre[1] + reach) + 1)
+    left, right = max(0, int(figure.centre[0] - reach)), min(width, int(figure.centre[0] + reach) + 1)
+    colours = _colours(draws, background_hue)
+    seed = draws.plane(1, 4)[0]
+    if top >= bottom or left >= right:
+        return
+    x = np.arange(left, right) + 0.5 - figure.centre[0]
+    y = np.arange(top, bottom)[:, None] + 0.5 - figure.centre[1]
+    u, v = figure.axis[0] * x + figure.axis[1] * y, figure.axis[0] * y - figure.axis[1] * x
+    distance = figure.distance(u, v)
+    inside = distance < 0
+    if not inside.any():
+        return
+    part = canvas[top:bottom, left:right]
+    lift = min(3.0 * scale, 4.0 if figure.label != LINE else 1.5)
+    shift_x, shift_y = light[0] * lift, light[1] * lift
+    shifted = figure.distance(
+        u - (figure.axis[0] * shift_x + figure.axis[1] * shift_y),
+        v - (figure.axis[0] * shift_y - figure.axis[1] * shift_x),
+    )
+    part *= (1 - 0.45 * np.clip(0.5 - shifted / (2.5 * lift), 0.0, 1.0))[..., None]
+    fill = _texture(figure, u, v, distance, colours, seed, scale)
+    # Share of the pixel's square on the inner side of a straight edge at this distance.
+    coverage = np.clip(0.5 - distance, 0.0, 1.0)[..., None]
+    part += (fill - part) * coverage
+    label_map[top:bottom, left:right][inside] = figure.label
+
+
+def _colours(draws: _Draws, background_hue: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two tones of any hue but the background's."""
+    hue = background_hue + draws.uniform(0.15, 0.85)
+    saturation = draws.uniform(0.45, 0.9)
+    value = draws.uniform(0.7, 1.0)
+    return _rgb(hue, saturation, value), _rgb(hue + draws.uniform(-0.06, 0.06), saturation * 0.8, value * 0.5)
+
+
+def _texture(
+    figure: _Figure,
+    u: NDArray[np.float64],
+    v: NDArray[np.float64],
+    distance: NDArray[np.float64],
+    colours: tuple[NDArray[np.float64], NDArray[np.float64]],
+    seed: NDArray[np.float64],
+    scale: float,
+) -> NDArray[np.float64]:
+    """Colour of a figure: spots on discs, stripes on triangles, checks on stars, a lattice on squares."""
+    first, second = colours
+    period = max((7 + 4 * float(seed[0])) * scale, 3.0)
+    # Distance to the nearest multiple of the period, 0 to period / 2.
+    across = np.abs(u - period * np.floor(u / period + 0.5))
+    down = np.abs(v - period * np.floor(v / period + 0.5))
+    if figure.label == DISC:
+        tone = np.clip(0.5 + 0.33 * period - np.sqrt(across * across + down * down), 0.0, 1.0)
+    elif figure.label == TRIANGLE:
+        tone = np.clip(0.5 + 0.25 * period - across, 0.0, 1.0) + 0 * v
+    elif figure.label == STAR:
+        a, b = (np.clip(0.5 + 0.25 * period - side, 0.0, 1.0) for side in (across, down))
+        tone = a + b - 2 * a * b
+    elif figure.label == SQUARE:
+        tone = np.clip(0.5 + 0.12 * period - np.minimum(across, down), 0.0, 1.0)
+    elif figure.label == RING:
+        depth = np.clip(-2 * distance / figure.width, 0.0, 1.0)
+        tone = (1 - depth) * (1 - depth)
+    else:
+        tone = np.zeros(distance.shape)
+    if seed[1] < 0.5 and figure.label in (DISC, TRIANGLE, STAR, SQUARE):
+        tone = 1 - tone
+    return first + (second - first) * tone[..., None]
+
+
+def _rgb(hue: float, saturation: float, value: float) -> NDArray[np.float64]:
+    """Colour from hue (turns), saturation and value (Smith, 1978), shape (3,)."""
+    turn = np.asarray([5.0, 3.0, 1.0]) + 6 * (hue - np.floor(hue))
+    k = turn - 6 * np.floor(turn / 6)
+    return np.asarray(value - value * saturation * np.clip(np.minimum(k, 4 - k), 0.0, 1.0))
