@@ -1,0 +1,88 @@
+"""The loss: cross-entropy, Dice and Lovasz, weighted and added; ignored pixels count in none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from segmentation_models_pytorch.losses import DiceLoss, LovaszLoss
+from torch import nn
+from torch.nn import functional
+
+from data.labels import IGNORE_INDEX
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from model.config import LossConfig
+
+# Lovasz sorts every pixel once a class: on every second row and column it takes a seventh of the time.
+_LOVASZ_STEP = 2
+
+
+def median_frequency_weights(label_counts: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Median frequency balancing: weight of class c = median(f) / f(c).
+
+    Eigen and Fergus, "Predicting Depth, Surface Normals and Semantic Labels with a Common Multi-Scale
+    Convolutional Architecture", 2015, section 6.3.2; f(c) is here the share of c over all labelled pixels.
+    A class that never occurs has weight 0, and the median is over those that do.
+
+    Args:
+        label_counts: Pixels a class, shape (C,).
+
+    Returns:
+        Weights, shape (C,).
+    """
+    present = label_counts > 0
+    weights = np.zeros(len(label_counts), dtype=np.float32)
+    counts = label_counts[present].astype(np.float64)
+    weights[present] = np.median(counts) / counts
+    return weights
+
+
+class SegmentationLoss(nn.Module):
+    """Weighted sum of cross-entropy, soft Dice and Lovasz-softmax.
+
+    Args:
+        config: Weights of the three terms.
+        label_counts: Pixels a class in the training split, shape (C,), for class weights.
+    """
+
+    def __init__(self, config: LossConfig, label_counts: NDArray[np.int64]) -> None:
+        super().__init__()
+        self._config = config
+        balanced = config.class_weights == "median-frequency"
+        weights = median_frequency_weights(label_counts) if balanced else np.ones(len(label_counts), np.float32)
+        self.register_buffer("class_weights", torch.from_numpy(weights), persistent=False)
+        self._dice = DiceLoss("multiclass", from_logits=True, ignore_index=IGNORE_INDEX)
+        self._lovasz = LovaszLoss("multiclass", ignore_index=IGNORE_INDEX)
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The loss of a batch.
+
+        Args:
+            logits: Shape (N, C, H, W).
+            target: Class indices, 255 ignored, shape (N, H, W), any integer type.
+
+        Returns:
+            A scalar; 0 where no pixel is labelled.
+        """
+        logits, target = logits.float(), target.long()
+        total = logits.sum() * 0.0  # joins the graph where every pixel is ignored
+        labelled = target != IGNORE_INDEX
+        if not bool(labelled.any()):
+            return total
+        if self._config.cross_entropy:
+            weights = self.get_buffer("class_weights")
+            total = total + self._config.cross_entropy * functional.cross_entropy(
+                logits, target, weight=weights, ignore_index=IGNORE_INDEX
+            )
+        if self._config.dice:
+            total = total + self._config.dice * self._dice(logits, target)
+        if self._config.lovasz:
+            step = slice(None, None, _LOVASZ_STEP)
+            coarse = target[:, step, step]
+            if bool((coarse != IGNORE_INDEX).any()):
+                total = total + self._config.lovasz * self._lovasz(logits[:, :, step, step], coarse)
+        return total

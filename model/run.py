@@ -1,0 +1,242 @@
+"""A run: the folder that a training writes and everything later reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+from jsonargparse import ArgumentParser
+
+from data.errors import RunError
+from data.labels import LabelMap
+from model.config import TrainConfig
+
+if TYPE_CHECKING:
+    from model.fcn import FCN
+
+PACKAGES: Final = (
+    "torch",
+    "segmentation-models-pytorch",
+    "timm",
+    "albumentations",
+    "lightning",
+    "torchmetrics",
+    "numpy",
+    "onnx",
+    "onnxscript",
+    "openvino",
+    "onnxruntime",
+    "bentoml",
+)
+"""Packages whose versions are written beside every run."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training directory.
+
+    Attributes:
+        root: Holds config.yaml, labelmap.txt, provenance.json, checkpoints/, metrics.csv, tensorboard/,
+            predictions/ and, once evaluated, evaluation/.
+    """
+
+    root: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The whole configuration, as the command line reads it."""
+        return self.root / "config.yaml"
+
+    @property
+    def labels_file(self) -> Path:
+        """Class names and colours, in CVAT's format."""
+        return self.root / "labelmap.txt"
+
+    @property
+    def provenance_file(self) -> Path:
+        """What was run, on what, when."""
+        return self.root / "provenance.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One row an epoch: loss, mIoU, IoU of each class."""
+        return self.root / "metrics.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Holds best.ckpt and last.ckpt."""
+        return self.root / "checkpoints"
+
+    @classmethod
+    def create(cls, root: Path, config: TrainConfig, labels: LabelMap) -> Run:
+        """Make the folder and write what is known before training.
+
+        Raises:
+            RunError: the folder exists and is not empty, or cannot be written.
+        """
+        run = cls(root)
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise RunError(
+                f"{root} exists and is not empty: choose another with --run, or go on with it by --resume {root}"
+            )
+        try:
+            run.checkpoints.mkdir(parents=True)
+            labels.write_cvat(run.labels_file)
+            run.write_config(config)
+            run.write_provenance({"started": datetime.now(UTC).isoformat(timespec="seconds"), **provenance(config)})
+        except OSError as error:
+            raise RunError(f"{root} cannot be written ({error.strerror}): choose another folder with --run") from error
+        return run
+
+    @classmethod
+    def open(cls, root: Path) -> Run:
+        """Open a run that exists.
+
+        Raises:
+            RunError: this is no run directory.
+        """
+        run = cls(root)
+        for path in (run.config_file, run.labels_file):
+            if not path.is_file():
+                raise RunError(f"{root} is not a training run: it has no {path.name}; give the folder that train made")
+        return run
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Write config.yaml."""
+        self.config_file.write_text(yaml.safe_dump(_plain(config), sort_keys=False), encoding="utf-8")
+
+    def config(self) -> TrainConfig:
+        """Read config.yaml back.
+
+        Raises:
+            RunError: it is not a configuration of this version.
+        """
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(TrainConfig)
+        try:
+            values = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+            return TrainConfig(**vars(parser.instantiate_classes(parser.parse_object(values))))
+        except Exception as error:
+            raise RunError(f"{self.config_file} is not a configuration of this version: {error}") from error
+
+    def labels(self) -> LabelMap:
+        """The classes that were trained.
+
+        Raises:
+            LabelError: labelmap.txt is damaged.
+        """
+        return LabelMap.read(self.labels_file)
+
+    def provenance(self) -> dict[str, Any]:
+        """What was run, on what, when; empty where the file is missing or damaged."""
+        try:
+            found: dict[str, Any] = json.loads(self.provenance_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def write_provenance(self, values: dict[str, Any]) -> None:
+        """Add to provenance.json."""
+        merged = {**self.provenance(), **values}
+        self.provenance_file.write_text(json.dumps(merged, indent=2) + "\n", encoding="utf-8")
+
+    def checkpoint(self, which: str = "best") -> Path:
+        """Path of the best or last checkpoint.
+
+        Raises:
+            RunError: training has not saved one yet.
+        """
+        path = self.checkpoints / f"{which}.ckpt"
+        if not path.is_file():
+            raise RunError(f"{self.root} holds no {which} checkpoint yet: train at least one epoch")
+        return path
+
+    def network(self, which: str = "best") -> FCN:
+        """The trained network, in evaluation mode; the averaged weights where EMA was on.
+
+        Raises:
+            RunError: there is no such checkpoint, or it is damaged.
+        """
+        import torch  # noqa: PLC0415  the command line opens runs without needing torch
+
+        from model.task import make_network  # noqa: PLC0415  imports torch
+
+        config = self.config()
+        # The checkpoint holds the encoder: do not load a wheel's or a hub's first.
+        model = dataclasses.replace(config.model, encoder_weights="none")
+        path = self.checkpoint(which)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+            network = make_network(model, self.labels().num_classes)
+            prefix = "network."
+            network.load_state_dict(
+                {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            )
+        except (RuntimeError, KeyError, OSError, EOFError, ValueError) as error:
+            raise RunError(f"{path} is damaged or of another version: {error}") from error
+        return network.eval()
+
+
+def provenance(config: TrainConfig) -> dict[str, Any]:
+    """Commit, versions, machine and seed of this moment."""
+    return {
+        "git_commit": git_commit(),
+        "seed": config.seed,
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "machine": {"processor": processor_name(), "cores": os.cpu_count(), "system": platform.platform()},
+    }
+
+
+def git_commit() -> str | None:
+    """Commit of this checkout, with ``-dirty`` where it differs; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip() or None
+
+
+def processor_name() -> str:
+    """The processor's name as Linux tells it, else what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _plain(value: object) -> Any:
+    """Dataclasses, tuples and paths as YAML's own types."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

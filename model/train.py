@@ -1,0 +1,192 @@
+"""Train one network into a run directory."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.progress import Progress as RichProgress
+
+from data.augment import Augmentation
+from data.dataset import DecodedSplit, SegmentationData
+from data.errors import ConfigError, DataError, RunError
+from data.sources.catalogue import open_source
+from model.callbacks import EpochTable, ExponentialAverage, PredictionPictures, Progress
+from model.run import Run
+from model.task import FCNTask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from data.sources.source import Source, Split
+    from model.config import FitConfig, LoaderConfig, TrainConfig
+
+MONITOR = "val/miou"
+
+
+def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
+    """Train a network, or go on where an earlier run stopped.
+
+    Args:
+        config: The whole recipe.
+        root: The run directory: new, or with ``resume`` one that exists.
+        resume: Go on from ``last.ckpt``.
+
+    Returns:
+        The run, with best.ckpt and last.ckpt in it.
+
+    Raises:
+        FcnError: the configuration, the data or the run directory is faulty.
+    """
+    source = open_source(config.data)
+    labels = source.label_map
+    run = Run.open(root) if resume else Run.create(root, config, labels)
+    if resume and run.labels() != labels and run.labels().names != labels.names:
+        raise RunError(f"{root} was trained on classes {run.labels().names}; the data now has {labels.names}")
+    checkpoint = run.checkpoint("last") if resume else None
+
+    prepare_torch(config.fit)
+    seed_everything(config.seed, workers=True, verbose=False)
+    train_split = decode(source, "train", config.loader, root)
+    val_split = decode(source, "val", config.loader, root)
+    counts = train_split.label_counts[: labels.num_classes]
+    missing = [name for name, count in zip(labels.names, counts, strict=True) if not count]
+    if len(missing) == labels.num_classes - 1 and train_split.label_counts[255]:
+        raise DataError(
+            f"the training masks hold no pixel of {', '.join(missing)}, only {labels.num_classes - len(missing)} class "
+            "and 255, which is ignored: if 255 is your foreground, map it with --data.remap '{255: 1}'"
+        )
+    if missing:
+        logging.getLogger("fcn").warning("no training pixel of class %s: it cannot be learned", ", ".join(missing))
+
+    task = FCNTask(config, labels, counts)
+    augment = config.augment
+    module = SegmentationData(
+        train_split,
+        val_split,
+        Augmentation(augment.crop_size, augment.scale, augment.flip, augment.vertical_flip, augment.colour),
+        config.loader.batch_size,
+        worker_count(config.loader),
+        config.seed,
+    )
+    shown = [EpochTable(run.metrics_file, labels), PredictionPictures(root / "predictions", val_split, labels)]
+    started = time.perf_counter()
+    with warnings.catch_warnings():
+        _silence()
+        trainer = make_trainer(config, run, shown)
+        trainer.fit(task, datamodule=module, ckpt_path=checkpoint)
+    if trainer.is_global_zero:
+        seconds = run.provenance().get("training_seconds", 0) + time.perf_counter() - started
+        best = trainer.checkpoint_callback
+        run.write_provenance(
+            {
+                "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+                "training_seconds": round(seconds, 1),
+                "epochs_done": trainer.current_epoch,
+                "best_val_miou": float(best.best_model_score) if best and best.best_model_score is not None else None,
+            }
+        )
+    if trainer.interrupted:
+        raise RunError(f"stopped on request; go on with: fcn train --resume {root}")
+    return run
+
+
+def make_trainer(config: TrainConfig, run: Run, callbacks: list[Callback]) -> Trainer:
+    """Lightning's Trainer with checkpoints, logs, averaging and progress as configured."""
+    fit = config.fit
+    best = ModelCheckpoint(
+        run.checkpoints, filename="best", monitor=MONITOR, mode="max", save_last=False, enable_version_counter=False
+    )
+    last = ModelCheckpoint(run.checkpoints, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
+    every: list[Callback] = [*callbacks, LearningRateMonitor("epoch")]
+    if fit.ema:
+        every.append(ExponentialAverage(fit.ema))
+    if fit.early_stopping:
+        every.append(EarlyStopping(MONITOR, mode="max", patience=fit.early_stopping))
+    if fit.progress:
+        every.append(Progress(leave=False))
+    return Trainer(
+        default_root_dir=run.root,
+        accelerator=fit.accelerator,
+        devices=1 if fit.devices == "auto" and not torch.cuda.is_available() else fit.devices,
+        num_nodes=fit.num_nodes,
+        precision=precision(fit),
+        max_epochs=fit.epochs,
+        check_val_every_n_epoch=fit.validate_every,
+        gradient_clip_val=config.optimiser.clip_norm or None,
+        logger=TensorBoardLogger(run.root, name="", version="tensorboard"),
+        callbacks=[*every, best, last],
+        enable_progress_bar=fit.progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        use_distributed_sampler=False,
+    )
+
+
+def decode(source: Source, split: Split, loader: LoaderConfig, root: Path) -> DecodedSplit:
+    """Decode a split once, with a bar on the terminal.
+
+    Raises:
+        DataError: the split is empty or a sample is faulty.
+    """
+    count = len(source.names(split))
+    if not count:
+        raise DataError(f"split {split!r} has no picture: training needs one at least in train and in val")
+    cache = loader.cache_dir or root
+    cache.mkdir(parents=True, exist_ok=True)
+    with RichProgress(transient=True) as progress:
+        bar = progress.add_task(f"reading {split}", total=count)
+        return DecodedSplit.decode(source, split, loader.memory_mib << 20, cache, lambda: progress.advance(bar))
+
+
+def precision(fit: FitConfig) -> str:
+    """What ``auto`` means here: bf16 where the processor computes in it, else 32-bit."""
+    if fit.precision != "auto":
+        return fit.precision
+    if fit.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    if fit.accelerator in ("auto", "cpu") and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _fast_bf16():  # noqa: SLF001
+        return "bf16-mixed"
+    return "32-true"
+
+
+def _fast_bf16() -> bool:
+    """Whether bf16 is computed and not emulated: oneDNN accepts it on processors that only convert."""
+    flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(flags.get("avx512_bf16") or flags.get("amx_bf16") or flags.get("bf16"))
+
+
+def worker_count(loader: LoaderConfig) -> int:
+    """Loader processes: as configured, or one for every two processors, 1 to 4."""
+    if loader.workers >= 0:
+        return loader.workers
+    return max(1, min(4, (os.cpu_count() or 2) // 2))
+
+
+def prepare_torch(fit: FitConfig) -> None:
+    """Set the number of threads.
+
+    Raises:
+        ConfigError: the accelerator that is asked for is not here.
+    """
+    if fit.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigError("fit.accelerator asks for a GPU but torch finds none: leave it at auto or set cpu")
+    torch.set_num_threads(fit.threads or len(os.sched_getaffinity(0)))
+
+
+def _silence() -> None:
+    """Hide what Lightning and its kin say that a user can do nothing about."""
+    for pattern in (".*does not have many workers.*", ".*isinstance.*LeafSpec.*", ".*log_every_n_steps.*"):
+        warnings.filterwarnings("ignore", pattern)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
