@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from data.errors import ConfigError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -56,7 +58,12 @@ def overlay(
 
     Returns:
         RGB, shape (H, W, 3).
+
+    Raises:
+        ConfigError: the opacity is not between 0 and 1.
     """
+    if not 0 <= opacity <= 1:
+        raise ConfigError(f"opacity is {opacity}: 0 shows the picture alone, 1 the colours alone")
     # Weights in 1/256 keep the blend in integers: five times the speed of float at 640x480.
     weight = np.uint16(round(opacity * 256))
     weights = np.full(256, weight, dtype=np.uint16)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,6 +12,7 @@ from data.errors import LabelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -75,8 +75,12 @@ class LabelMap:
         if len(self.palette) != len(self.names):
             raise LabelError(f"{len(self.names)} class names but {len(self.palette)} colours: give each class one")
         for name in self.names:
-            if not name.strip() or any(c in name for c in ":\n\r"):
-                raise LabelError(f"class name {name!r}: names are not empty and hold no ':' or line break")
+            # What labels.txt could not give back: a comment, a CVAT line, a second line, a trimmed space.
+            if name.strip() != name or name.splitlines() != [name] or ":" in name or name.startswith("#"):
+                raise LabelError(
+                    f"class name {name!r}: names are not empty, start with no '#', hold no ':' or line break, "
+                    "and have no space at either end"
+                )
             if self.names.count(name) > 1:
                 raise LabelError(f"class name {name!r} stands twice: names must differ")
         for name, colour in zip(self.names, self.palette, strict=True):
@@ -168,13 +172,13 @@ class LabelMap:
     @classmethod
     def _parse_cvat(cls, lines: Sequence[tuple[int, str]]) -> LabelMap:
         names: list[str] = []
-        palette: list[RGB] = []
+        palette: list[RGB | None] = []
         ignore_colour = _VOC_VOID
-        fallback = voc_palette(256)
         for number, line in lines:
             fields = line.split(":")
             name = fields[0].strip()
             colour_text = fields[1].strip() if len(fields) > 1 else ""
+            colour: RGB | None = None
             if colour_text:
                 try:
                     red, green, blue = (int(part) for part in colour_text.split(","))
@@ -183,23 +187,32 @@ class LabelMap:
                         f"line {number} is {line!r}; expected 'name:red,green,blue::' with 0 to 255 each"
                     ) from None
                 colour = (red, green, blue)
-            else:
-                colour = fallback[min(len(names), 255)]
             if name.lower() in _IGNORE_NAMES:
-                ignore_colour = colour
+                ignore_colour = colour or ignore_colour
                 continue
-            if colour in palette:
+            if colour is not None and colour in palette:
                 raise LabelError(f"line {number}: {name!r} has the colour of {names[palette.index(colour)]!r}")
             names.append(name)
             palette.append(colour)
-        return cls(tuple(names), tuple(palette), ignore_colour, explicit_colours=True)
+        # Classes without a colour take those of the VOC palette that no other class has.
+        free = (colour for colour in voc_palette(256) if colour not in palette and colour != ignore_colour)
+        filled = tuple(colour if colour is not None else next(free) for colour in palette[:MAX_CLASSES])
+        given = any(colour is not None for colour in palette)
+        return cls(tuple(names), filled, ignore_colour, explicit_colours=given)
 
     def write_labels(self, path: Path) -> None:
         """Write ``labels.txt``: one class name a line, in the order of the indices."""
         path.write_text("".join(f"{name}\n" for name in self.names), encoding="utf-8")
 
     def write_cvat(self, path: Path) -> None:
-        """Write CVAT's ``labelmap.txt``; the ignored colour stands last, under the name ``void``."""
+        """Write CVAT's ``labelmap.txt``; the ignored colour stands last, under the name ``void``.
+
+        Raises:
+            LabelError: a class has one of the names that mean the ignored colour in such a file.
+        """
+        for name in self.names:
+            if name.lower() in _IGNORE_NAMES:
+                raise LabelError(f"class {name!r} would be read back as the ignored colour: rename it")
         rows = [*zip(self.names, self.palette, strict=True), ("void", self.ignore_colour)]
         body = "".join(f"{name}:{r},{g},{b}::\n" for name, (r, g, b) in rows)
         path.write_text(f"# label:color_rgb:parts:actions\n{body}", encoding="utf-8")
@@ -207,5 +220,5 @@ class LabelMap:
 
 def _pack(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
     wide = colours.astype(np.uint32)
-    packed: NDArray[np.uint32] = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+    packed: NDArray[np.uint32] = (wide[..., 0] << np.uint32(16)) | (wide[..., 1] << np.uint32(8)) | wide[..., 2]
     return packed

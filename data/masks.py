@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from data.errors import DataError, ImageError, LabelError
 from data.labels import IGNORE_INDEX
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from PIL import Image
 
     from data.labels import LabelMap
 
@@ -50,8 +50,10 @@ def open_mask(path: Path) -> Image.Image:
         image.load()
     except ImageError as error:
         raise DataError(f"mask {path}: {error}") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"mask {path} is damaged ({error}): write it again") from None
+    except MemoryError:
+        raise DataError(f"mask {path} does not fit into memory") from None
+    except Exception as error:  # Pillow's readers raise many kinds on damaged files
+        raise DataError(f"mask {path} is damaged ({error}): write it again") from error
     return image
 
 
@@ -103,7 +105,7 @@ def _from_rgb(colours: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]
 def _from_palette(image: Image.Image, labels: LabelMap) -> NDArray[np.uint8]:
     indices = np.asarray(image if image.mode == "P" else image.getchannel(0)).astype(np.uint8)
     flat = image.getpalette("RGB") or []
-    palette = [tuple(flat[at : at + 3]) for at in range(0, len(flat), 3)]
+    palette = [(flat[at], flat[at + 1], flat[at + 2]) for at in range(0, len(flat) - 2, 3)]
     if not labels.explicit_colours:
         return indices
     used = [int(index) for index in np.flatnonzero(np.bincount(indices.ravel(), minlength=256))]
@@ -150,7 +152,29 @@ def check_labels(mask: NDArray[np.uint8], labels: LabelMap, path: Path) -> None:
         shown = ", ".join(str(int(label)) for label in wrong[:8]) + (", ..." if wrong.size > 8 else "")
         raise LabelError(
             f"mask {path} holds label {shown} ({int(counts.sum())} pixels); the label map names "
-            f"0..{labels.num_classes - 1} and 255 is ignored: add a name, or map it with --remap {wrong[0]}:255"
+            f"0..{labels.num_classes - 1} and 255 is ignored: add a name, or read it as ignored with "
+            f"--data.remap.{wrong[0]} 255 (in fcn data check: --remap {wrong[0]}:255)"
+        )
+
+
+def refuse_black_and_white(counts: NDArray[np.int64], labels: LabelMap) -> None:
+    """Refuse a set whose masks hold 0 and 255 and nothing else: white was surely meant as a class, not as ignored.
+
+    One such mask can be right, a whole set cannot: nothing but the first class would be learnt, in silence.
+
+    Args:
+        counts: Pixels of each label from 0 to 255 in the whole set, shape (256,).
+        labels: Two classes or more.
+
+    Raises:
+        LabelError: says so and how to make 255 a class.
+    """
+    others = int(counts[1:IGNORE_INDEX].sum())
+    if labels.num_classes > 1 and counts[0] and counts[IGNORE_INDEX] and not others:
+        raise LabelError(
+            f"the masks hold only 0 and 255, and 255 means ignored: not one pixel is {labels.names[1]!r}. If white "
+            f"means {labels.names[1]!r}, read it so with --data.remap.255 1 (in fcn data check: --remap 255:1), or "
+            "give black and white as colours in labelmap.txt"
         )
 
 

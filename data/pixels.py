@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from data.errors import CorruptImageError, ImageError, ImageTooLargeError, UnsupportedImageError
 
@@ -18,8 +18,19 @@ if TYPE_CHECKING:
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "MPO")
 """What is read. Closed on purpose: Pillow's long tail of readers is where hostile files find faults."""
 
-MAX_PIXELS: Final = 100_000_000
-"""Default limit, checked from the header before a pixel is decoded."""
+MAX_PIXELS: Final = 89_000_000
+"""Default limit, checked from the header before a pixel is decoded. Pillow warns of bombs a little above."""
+
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture of each EXIF orientation upright."""
 
 
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -77,8 +88,9 @@ def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise UnsupportedImageError("the picture is empty (0 bytes)")
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError:  # Pillow's own bound, 179 megapixels, stays as a second lock
-        raise ImageTooLargeError(f"the picture has more than {max_pixels} pixels: make it smaller") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        # Pillow's own bound stays as a second lock; it warns from half of it on, which -W error turns into this.
+        raise ImageTooLargeError("the picture has more pixels than can be read: make it smaller") from None
     except UnidentifiedImageError:
         raise UnsupportedImageError(
             f"these {len(data)} bytes are not a picture in a known format: send one of {', '.join(FORMATS[:-1])}"
@@ -101,7 +113,8 @@ def _corrupt(error: Exception) -> CorruptImageError:
 
 
 def _as_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    upright = ImageOps.exif_transpose(image)
+    image.load()
+    upright = _upright(image)
     if upright.mode.startswith("I;16") or upright.mode in ("I", "F"):
         return np.repeat(_eight_bits(np.asarray(upright))[:, :, None], 3, axis=2)
     if upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info:
@@ -110,7 +123,17 @@ def _as_rgb(image: Image.Image) -> NDArray[np.uint8]:
         canvas.alpha_composite(rgba)
         upright = canvas
     rgb = upright if upright.mode == "RGB" else upright.convert("RGB")
-    return np.ascontiguousarray(np.asarray(rgb, dtype=np.uint8))
+    return np.array(rgb, dtype=np.uint8)  # a copy: asarray gives one that cannot be written to, and torch warns
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation. Damaged EXIF data is no reason to refuse the picture: viewers show it too."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 - the parser raises whatever the damage leads to
+        return image
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
 
 
 def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -123,7 +146,8 @@ def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     if np.issubdtype(values.dtype, np.floating):
         finite = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
         top = max(1.0, float(finite.max(initial=0.0)))
-        return np.rint(np.clip(finite / top, 0.0, 1.0) * 255).astype(np.uint8)
+        grey: NDArray[np.uint8] = np.rint(np.clip(finite / top, 0.0, 1.0) * 255).astype(np.uint8)
+        return grey
     wide = np.clip(values.astype(np.int64), 0, None)
     top_value = max(65535, int(wide.max(initial=0)))
     return ((wide * 255 + top_value // 2) // top_value).astype(np.uint8)

@@ -66,7 +66,9 @@ class CamVidSource:
         self._paths: dict[str, list[Path]] = {}
         for split in ("train", "val", "test"):
             folder = root / split
-            self._paths[split] = sorted(folder.glob("*.png")) if folder.is_dir() else []
+            # glob also finds hidden files, such as the ._name.png that macOS leaves in archives.
+            files = folder.glob("*.png") if folder.is_dir() else []
+            self._paths[split] = sorted(path for path in files if not path.name.startswith("."))
         if not self._paths["train"]:
             raise DataError(
                 f"{root} has no train/*.png: a CamVid folder in the SegNet layout holds train, trainannot, "

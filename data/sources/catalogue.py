@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - jsonargparse reads the annotations when it runs
 from typing import TYPE_CHECKING, Literal
 
 from data.errors import ConfigError, DataError
@@ -59,11 +59,21 @@ def open_source(config: SourceConfig) -> Source:
     """
     if config.name == "shapes":
         return ShapesSource(config.train_size, config.val_size, config.image_size, config.seed)
+    root = existing_root(config)
+    if config.name == "camvid":
+        return CamVidSource(root)
+    return FolderSource(root, config.val_fraction, config.seed, config.remap)
+
+
+def existing_root(config: SourceConfig) -> Path:
+    """The folder that a configuration names, with ``~`` spelled out.
+
+    Raises:
+        DataError: none is named, or it does not exist.
+    """
     if config.root is None:
         raise DataError(f"source {config.name!r} needs a folder: give it with --data.root PATH")
     root = config.root.expanduser()
     if not root.is_dir():
-        raise DataError(f"{root} is not a folder: give the one that holds the pictures")
-    if config.name == "camvid":
-        return CamVidSource(root)
-    return FolderSource(root, config.val_fraction, config.seed, config.remap)
+        raise DataError(f"{root} is not a folder: give the one that holds the data set")
+    return root

@@ -6,6 +6,8 @@ same pixels on every machine; sin, cos and matrix products differ between proces
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from typing import TYPE_CHECKING, Final
 
@@ -42,10 +44,8 @@ def polyline(
     x: NDArray[np.float64], y: NDArray[np.float64], points: Sequence[Point], width: float
 ) -> NDArray[np.float64]:
     """Signed distance to a stroke of ``width`` with round ends and joints through ``points`` (two or more)."""
-    nearest = _squared_segment(x, y, points[0], points[1])
-    for start, end in zip(points[1:], points[2:], strict=False):
-        nearest = np.minimum(nearest, _squared_segment(x, y, start, end))
-    return np.sqrt(nearest) - width / 2
+    squares = [_squared_segment(x, y, start, end) for start, end in itertools.pairwise(points)]
+    return np.sqrt(functools.reduce(np.minimum, squares)) - width / 2
 
 
 def polygon(x: NDArray[np.float64], y: NDArray[np.float64], corners: Sequence[Point]) -> NDArray[np.float64]:

@@ -112,7 +112,10 @@ def _folder_pairs(root: Path) -> list[tuple[Path, Path]]:
     if inner:
         return inner
     if looks_like_camvid(root):
-        raise DataError(f"{root} looks like CamVid in the SegNet layout (train/, trainannot/): choose source camvid")
+        raise DataError(
+            f"{root} looks like CamVid in the SegNet layout (train/ beside trainannot/): "
+            "read it with --data.name camvid (in fcn data check: --source camvid)"
+        )
     found = ", ".join(sorted(path.name + "/" * path.is_dir() for path in root.iterdir())[:8]) or "nothing"
     raise DataError(
         f"{root} has no images/ with masks/ (or JPEGImages/ with SegmentationClass/); it holds {found}: "
@@ -217,7 +220,7 @@ def _divide_by_files(layout: Layout, files: dict[str, Path]) -> None:
 
 def _resolve(line: str, layout: Layout, lookup: dict[str, str]) -> str | None:
     """The picture that a line of a split file means: its name, maybe with folder, ending or a second column."""
-    for text in (line, line.split("\t")[0], line.split(maxsplit=1)[0]):
+    for text in (line, line.split("\t", maxsplit=1)[0], line.split(maxsplit=1)[0]):
         name = composed(text.strip().replace("\\", "/").removeprefix("./").removeprefix("/"))
         for start in ("", "images/", "JPEGImages/"):
             tail = name.removeprefix(start)

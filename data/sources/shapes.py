@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from data.sources.geometry import Point
     from data.sources.source import Split
 
+    _Plane = NDArray[np.float64]
+    _Place = tuple[_Plane, _Plane, _Plane]
+
 LABELS: Final = LabelMap(
     names=("background", "disc", "triangle", "ring", "line", "star", "square"),
     palette=(
@@ -89,7 +92,8 @@ class _Draws:
     def plane(self, height: int, width: int) -> NDArray[np.float64]:
         """Uniform in [0, 1), shape (height, width)."""
         raw = np.asarray(self._bits.random_raw(height * width), dtype=np.uint64)
-        return ((raw >> np.uint64(11)) * 2.0**-53).reshape(height, width)
+        values: NDArray[np.float64] = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return values.reshape(height, width)
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         return low + (high - low) * float(self.plane(1, 1)[0, 0])
@@ -125,22 +129,37 @@ class _Figure:
             return geometry.polyline(x, y, self.points, self.width)
         return geometry.polygon(x, y, self.points)
 
+    def own_frame(self, x: _Plane, y: _Plane) -> tuple[_Plane, _Plane]:
+        """Turn offsets from the centre into the figure's own frame."""
+        return self.axis[0] * x + self.axis[1] * y, self.axis[0] * y - self.axis[1] * x
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A picture while it is painted: canvas (H, W, 3), about 0 to 1, and label map (H, W), both written to."""
+
+    canvas: NDArray[np.float32]
+    label_map: NDArray[np.uint8]
+    hue: float
+    light: Point
+    scale: float
+
 
 def _draw_scene(draws: _Draws, height: int, width: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    # Figures keep their share of the picture; below 2 pixels a stroke would be gone.
+    # Figures keep their share of the picture, whatever its size.
     scale = max((height * width / (192 * 256)) ** 0.5, 0.1)
     hue = draws.uniform()
     canvas = _draw_background(draws, height, width, scale, hue)
-    label_map = np.zeros((height, width), dtype=np.uint8)
-    light = draws.direction()
+    scene = _Scene(canvas, np.zeros((height, width), dtype=np.uint8), hue, draws.direction(), scale)
     for figure in _place_figures(draws, height, width, scale):
-        _paint(draws, canvas, label_map, figure, hue, light, scale)
-    canvas += (draws.plane(height, width)[..., None] - 0.5) * 0.035
-    image = np.floor(np.clip(canvas, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
-    return image, label_map
+        _paint(draws, scene, figure)
+    grain = (draws.plane(height, width).astype(np.float32) - np.float32(0.5)) * np.float32(0.035)
+    canvas += grain[..., None]
+    image = np.floor(np.clip(canvas, 0.0, 1.0) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    return image, scene.label_map
 
 
-def _draw_background(draws: _Draws, height: int, width: int, scale: float, hue: float) -> NDArray[np.float64]:
+def _draw_background(draws: _Draws, height: int, width: int, scale: float, hue: float) -> NDArray[np.float32]:
     """Cloudy mixture of two related colours under a slanting light, shape (H, W, 3), about 0 to 1."""
     dark = _rgb(hue, draws.uniform(0.15, 0.55), draws.uniform(0.2, 0.5))
     pale = _rgb(hue + draws.uniform(-0.12, 0.12), draws.uniform(0.1, 0.4), draws.uniform(0.5, 0.85))
@@ -150,8 +169,8 @@ def _draw_background(draws: _Draws, height: int, width: int, scale: float, hue: 
     rows, columns = (np.arange(height)[:, None] + 0.5) / height - 0.5, (np.arange(width) + 0.5) / width - 0.5
     slope = draws.direction()
     lighting = 1 + 0.35 * (slope[0] * columns + slope[1] * rows) - 0.35 * (rows * rows + columns * columns)
-    blend = np.clip(1.6 * cloud - 0.3, 0.0, 1.0)[..., None]
-    return (dark + (pale - dark) * blend) * lighting[..., None]
+    blend = np.clip(1.6 * cloud - 0.3, 0.0, 1.0).astype(np.float32)[..., None]
+    return (dark.astype(np.float32) + (pale - dark).astype(np.float32) * blend) * lighting.astype(np.float32)[..., None]
 
 
 def _noise(draws: _Draws, height: int, width: int, cell: float) -> NDArray[np.float64]:
@@ -195,7 +214,8 @@ def _place_figures(draws: _Draws, height: int, width: int, scale: float) -> list
 
 
 def _shape(draws: _Draws, label: int, centre: Point, radius: float, scale: float) -> _Figure:
-    width, points = 0.0, ()
+    width = 0.0
+    points: tuple[Point, ...] = ()
     if label == RING:
         width = max(draws.uniform(0.16, 0.42) * radius, 3.5 * scale, 2.0)
     if label == TRIANGLE:
@@ -220,44 +240,34 @@ def _line(draws: _Draws, height: int, width: int, scale: float) -> _Figure:
     return _Figure(LINE, centre, along, reach * 1.1, max(draws.uniform(3, 6) * scale, 2.0), points)
 
 
-def _paint(
-    draws: _Draws,
-    canvas: NDArray[np.float64],
-    label_map: NDArray[np.uint8],
-    figure: _Figure,
-    background_hue: float,
-    light: Point,
-    scale: float,
-) -> None:
-    """Lay one figure with its soft shadow onto the canvas, and its label onto the label map."""
-    height, width = label_map.shape
-    reach = figure.radius + figure.width + 8 * scale + 1
+def _paint(draws: _Draws, scene: _Scene, figure: _Figure) -> None:
+    """Lay one figure with its soft shadow onto the scene, and its class onto the label map."""
+    height, width = scene.label_map.shape
+    colours = _colours(draws, scene.hue)
+    variant = draws.plane(1, 2)[0]
+    reach = figure.radius + figure.width + 8 * scene.scale + 1
     top, bottom = max(0, int(figure.centre[1] - reach)), min(height, int(figure.centre[1] + reach) + 1)
     left, right = max(0, int(figure.centre[0] - reach)), min(width, int(figure.centre[0] + reach) + 1)
-    colours = _colours(draws, background_hue)
-    seed = draws.plane(1, 4)[0]
     if top >= bottom or left >= right:
         return
+    canvas, label_map = scene.canvas[top:bottom, left:right], scene.label_map[top:bottom, left:right]
     x = np.arange(left, right) + 0.5 - figure.centre[0]
     y = np.arange(top, bottom)[:, None] + 0.5 - figure.centre[1]
-    u, v = figure.axis[0] * x + figure.axis[1] * y, figure.axis[0] * y - figure.axis[1] * x
+
+    lift = min(3.0 * scene.scale, 1.5 if figure.label == LINE else 4.0)
+    shade = figure.distance(*figure.own_frame(x - lift * scene.light[0], y - lift * scene.light[1]))
+    near = shade < 1.25 * lift
+    canvas[near] *= (1 - 0.45 * np.clip(0.5 - shade[near] / (2.5 * lift), 0.0, 1.0))[:, None].astype(np.float32)
+
+    u, v = figure.own_frame(x, y)
     distance = figure.distance(u, v)
-    inside = distance < 0
-    if not inside.any():
-        return
-    part = canvas[top:bottom, left:right]
-    lift = min(3.0 * scale, 4.0 if figure.label != LINE else 1.5)
-    shift_x, shift_y = light[0] * lift, light[1] * lift
-    shifted = figure.distance(
-        u - (figure.axis[0] * shift_x + figure.axis[1] * shift_y),
-        v - (figure.axis[0] * shift_y - figure.axis[1] * shift_x),
-    )
-    part *= (1 - 0.45 * np.clip(0.5 - shifted / (2.5 * lift), 0.0, 1.0))[..., None]
-    fill = _texture(figure, u, v, distance, colours, seed, scale)
+    label_map[distance < 0] = figure.label
+    near = distance < 0.5
+    depth = distance[near]
+    fill = _texture(figure, (u[near], v[near], depth), colours, variant, scene.scale)
     # Share of the pixel's square on the inner side of a straight edge at this distance.
-    coverage = np.clip(0.5 - distance, 0.0, 1.0)[..., None]
-    part += (fill - part) * coverage
-    label_map[top:bottom, left:right][inside] = figure.label
+    coverage = np.clip(0.5 - depth, 0.0, 1.0)[:, None]
+    canvas[near] += ((fill - canvas[near]) * coverage).astype(np.float32)
 
 
 def _colours(draws: _Draws, background_hue: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -269,24 +279,30 @@ def _colours(draws: _Draws, background_hue: float) -> tuple[NDArray[np.float64],
 
 
 def _texture(
-    figure: _Figure,
-    u: NDArray[np.float64],
-    v: NDArray[np.float64],
-    distance: NDArray[np.float64],
-    colours: tuple[NDArray[np.float64], NDArray[np.float64]],
-    seed: NDArray[np.float64],
-    scale: float,
+    figure: _Figure, place: _Place, colours: tuple[_Plane, _Plane], variant: _Plane, scale: float
 ) -> NDArray[np.float64]:
-    """Colour of a figure: spots on discs, stripes on triangles, checks on stars, a lattice on squares."""
+    """Colour of a figure: spots on discs, stripes on triangles, checks on stars, a lattice on squares.
+
+    Args:
+        figure: Its class says which.
+        place: Own coordinates and signed distance of the pixels, shape (n,) each.
+        colours: The two tones.
+        variant: Two numbers in [0, 1): how wide the pattern is, and which tone is the ground.
+        scale: Of the picture.
+
+    Returns:
+        Shape (n, 3).
+    """
+    u, v, distance = place
     first, second = colours
-    period = max((7 + 4 * float(seed[0])) * scale, 3.0)
+    period = max((7 + 4 * float(variant[0])) * scale, 3.0)
     # Distance to the nearest multiple of the period, 0 to period / 2.
     across = np.abs(u - period * np.floor(u / period + 0.5))
     down = np.abs(v - period * np.floor(v / period + 0.5))
     if figure.label == DISC:
         tone = np.clip(0.5 + 0.33 * period - np.sqrt(across * across + down * down), 0.0, 1.0)
     elif figure.label == TRIANGLE:
-        tone = np.clip(0.5 + 0.25 * period - across, 0.0, 1.0) + 0 * v
+        tone = np.clip(0.5 + 0.25 * period - across, 0.0, 1.0)
     elif figure.label == STAR:
         a, b = (np.clip(0.5 + 0.25 * period - side, 0.0, 1.0) for side in (across, down))
         tone = a + b - 2 * a * b
@@ -297,13 +313,14 @@ def _texture(
         tone = (1 - depth) * (1 - depth)
     else:
         tone = np.zeros(distance.shape)
-    if seed[1] < 0.5 and figure.label in (DISC, TRIANGLE, STAR, SQUARE):
+    if variant[1] < 0.5 and figure.label in (DISC, TRIANGLE, STAR, SQUARE):
         tone = 1 - tone
-    return first + (second - first) * tone[..., None]
+    return np.asarray(first + (second - first) * tone[..., None], dtype=np.float64)
 
 
 def _rgb(hue: float, saturation: float, value: float) -> NDArray[np.float64]:
     """Colour from hue (turns), saturation and value (Smith, 1978), shape (3,)."""
     turn = np.asarray([5.0, 3.0, 1.0]) + 6 * (hue - np.floor(hue))
     k = turn - 6 * np.floor(turn / 6)
-    return np.asarray(value - value * saturation * np.clip(np.minimum(k, 4 - k), 0.0, 1.0))
+    tint = np.clip(np.minimum(k, 4 - k), 0.0, 1.0)
+    return np.asarray(value - value * saturation * tint, dtype=np.float64)
