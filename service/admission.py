@@ -1,0 +1,112 @@
+"""Admission: how many requests are worked on, how many may wait, and who is refused at once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from math import ceil
+from typing import TYPE_CHECKING, TypeVar
+
+from service import metrics
+from service.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+T = TypeVar("T")
+
+
+class Admission:
+    """A bounded queue before a pool of threads.
+
+    A request takes a place before its body is read and keeps it until its work is truly over: a
+    thread cannot be stopped, so the place of a client that hung up or timed out goes back only when
+    its thread is free again. Work that has not begun is dropped at once.
+
+    Args:
+        slots: Threads, at least 1.
+        queue: Places beyond the threads, at least 0.
+    """
+
+    def __init__(self, slots: int, queue: int) -> None:
+        self._slots = slots
+        self._capacity = slots + queue
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="segment")
+        self._lock = threading.Lock()  # places are given back from the pool's threads
+        self._taken = 0
+        self._mean_seconds = 0.0
+
+    @property
+    def taken(self) -> int:
+        """Places in use: being received, waiting or worked on."""
+        return self._taken
+
+    @contextmanager
+    def place(self) -> Iterator[Place]:
+        """Take a place for one request.
+
+        Raises:
+            ServiceError: 503 with Retry-After when every place is taken.
+        """
+        with self._lock:
+            if self._taken >= self._capacity:
+                seconds = max(1, ceil(self._taken * self._mean_seconds / self._slots))
+                raise ServiceError(
+                    503,
+                    "busy",
+                    "The service has as many requests as it takes.",
+                    f"Try again in {seconds} s.",
+                    {"Retry-After": str(seconds)},
+                )
+            self._taken += 1
+            metrics.IN_PROGRESS.set(self._taken)
+        place = Place(self._pool)
+        try:
+            yield place
+        finally:
+            place.when_over(self._leave)
+
+    def close(self) -> None:
+        """Wait for the work that was accepted, then stop the threads."""
+        self._pool.shutdown(wait=True)
+
+    def _leave(self, seconds: float) -> None:
+        with self._lock:
+            self._taken -= 1
+            metrics.IN_PROGRESS.set(self._taken)
+            if seconds:  # a moving mean, for Retry-After alone
+                self._mean_seconds += 0.1 * (seconds - self._mean_seconds)
+
+
+class Place:
+    """One accepted request."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self._future: Future[object] | None = None
+        self._seconds = 0.0
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Wait for a thread and run ``work`` there; cancelling drops work that has not begun."""
+
+        def timed() -> T:
+            start = time.perf_counter()
+            try:
+                return work()
+            finally:
+                self._seconds = time.perf_counter() - start
+
+        future: Future[T] = self._pool.submit(timed)
+        self._future = future  # type: ignore[assignment]  # Future is invariant; only its end matters here
+        return await asyncio.wrap_future(future)
+
+    def when_over(self, leave: Callable[[float], None]) -> None:
+        """Call ``leave`` with the seconds of work, once no thread holds this request any more."""
+        if self._future is None:
+            leave(0.0)
+        else:
+            self._future.add_done_callback(lambda _: leave(self._seconds))

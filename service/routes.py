@@ -1,0 +1,206 @@
+"""Routes: the public contract as a FastAPI application."""
+
+from importlib.resources import files
+from typing import Annotated, Any, Final
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+
+from data.errors import ImageError
+from service import metrics
+from service.errors import ServiceError, as_service_error, error_response
+from service.guard import ERROR_CODE, Guard
+from service.pipeline import Answer, Pipeline
+from service.schema import (
+    EngineCard,
+    ErrorAnswer,
+    Label,
+    Labels,
+    Limits,
+    ModelCard,
+    SegmentAnswer,
+    SegmentOptions,
+    Status,
+)
+from service.settings import Settings
+from service.station import Station
+from service.upload import PICTURE_FIELD
+
+_DESCRIPTION: Final = (
+    "Send a picture, get a label for every pixel of it. Pictures are told by their bytes, whatever the headers say: "
+    "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM. The answer has the size of the picture as a viewer shows it (EXIF "
+    'orientation applied). Every fault is answered as {"error": {"code", "message", "hint"}}.'
+)
+
+_FAULTS: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"model": ErrorAnswer, "description": "The picture is missing or the form is malformed."},
+    408: {"model": ErrorAnswer, "description": "The body did not arrive in time."},
+    413: {"model": ErrorAnswer, "description": "The body or the picture is too large."},
+    415: {"model": ErrorAnswer, "description": "The bytes are not a picture in a known format."},
+    422: {"model": ErrorAnswer, "description": "The picture is damaged, or an option has an impossible value."},
+    500: {"model": ErrorAnswer, "description": "The service failed; the log holds the X-Request-Id."},
+    503: {"model": ErrorAnswer, "description": "Full or still loading; see Retry-After."},
+    504: {"model": ErrorAnswer, "description": "No answer in time."},
+}
+_NOT_READY: Final[dict[int | str, dict[str, Any]]] = {503: _FAULTS[503]}
+_BINARY: Final = {"type": "string", "format": "binary"}
+
+
+def create_app(station: Station) -> FastAPI:
+    """The public contract over one station.
+
+    Args:
+        station: May be opened (given its model) later; until then the routes that need it answer 503.
+    """
+    app = FastAPI(
+        title="FCN segmenter",
+        version="1",
+        description=_DESCRIPTION,
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.add_middleware(Guard, model_version=lambda: station.model_version)
+    for kind in (ServiceError, ImageError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _tell)
+    _add_segment(app, station)
+    _add_model(app, station)
+    _add_probes(app, station)
+    _add_pages(app)
+    return app
+
+
+async def _tell(request: Request, error: Exception) -> JSONResponse:
+    fault = as_service_error(error)
+    request.scope[ERROR_CODE] = fault.code
+    return error_response(fault)
+
+
+def _add_segment(app: FastAPI, station: Station) -> None:
+    option_fields = SegmentOptions.model_json_schema()["properties"]
+    form = {
+        "type": "object",
+        "required": [PICTURE_FIELD],
+        "properties": {PICTURE_FIELD: {**_BINARY, "description": "The picture, as a file."}, **option_fields},
+        "additionalProperties": False,
+    }
+
+    @app.post(
+        "/v1/segment",
+        summary="Label every pixel of a picture",
+        response_class=Response,
+        responses={
+            200: {
+                "model": SegmentAnswer,
+                "description": "Palette PNG, overlay PNG or JSON, as the option `format` says.",
+                "content": {"image/png": {"schema": _BINARY}},
+                "headers": {
+                    "X-Model-Version": {"schema": {"type": "string"}},
+                    "Server-Timing": {
+                        "schema": {"type": "string"},
+                        "description": "Milliseconds of decode, infer, encode.",
+                    },
+                },
+            },
+            **_FAULTS,
+        },
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "description": "A form with the file field `image`, or the picture itself under any other type.",
+                "content": {
+                    "multipart/form-data": {"schema": form},
+                    "application/octet-stream": {"schema": _BINARY},
+                    "image/jpeg": {"schema": _BINARY},
+                    "image/png": {"schema": _BINARY},
+                },
+            }
+        },
+    )
+    async def segment(request: Request, options: Annotated[SegmentOptions, Query()]) -> Response:
+        answer = await station.answer(request, options.model_dump(exclude_unset=True))
+        return Response(
+            answer.content,
+            media_type=answer.media_type,
+            headers={"Server-Timing": _server_timing(answer), "Cache-Control": "no-store"},
+        )
+
+
+def _add_model(app: FastAPI, station: Station) -> None:
+    @app.get("/v1/model", summary="The model, its scores and the limits", responses=_NOT_READY)
+    async def model() -> ModelCard:
+        return _model_card(station.pipeline(), station.settings)
+
+    @app.get("/v1/labels", summary="The classes and their colours", responses=_NOT_READY)
+    async def labels() -> Labels:
+        return Labels(labels=_labels(station.pipeline()))
+
+
+def _add_probes(app: FastAPI, station: Station) -> None:
+    # Under BentoML its own probes answer GET before these; the paths are the same.
+    @app.get("/healthz", summary="Whether the process answers")
+    @app.get("/livez", summary="Whether the process answers")
+    async def live() -> Status:
+        return Status(status="ok")
+
+    @app.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
+    def prometheus() -> Response:
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/readyz", summary="Whether the model is loaded and warm", responses=_NOT_READY)
+    async def ready() -> Status:
+        station.pipeline()
+        return Status(status="ready")
+
+
+def _add_pages(app: FastAPI) -> None:
+    page = files("service").joinpath("ui/index.html").read_text(encoding="utf-8")
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> HTMLResponse:
+        return HTMLResponse(page)
+
+    @app.get("/docs.json", include_in_schema=False)
+    async def docs() -> JSONResponse:
+        return JSONResponse(app.openapi())
+
+
+def _server_timing(answer: Answer) -> str:
+    return ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in answer.seconds.items())
+
+
+def _labels(pipeline: Pipeline) -> list[Label]:
+    labels = pipeline.predictor.bundle.manifest.labels
+    return [
+        Label(id=index, name=name, colour=colour)
+        for index, (name, colour) in enumerate(zip(labels.names, labels.palette, strict=True))
+    ]
+
+
+def _model_card(pipeline: Pipeline, settings: Settings) -> ModelCard:
+    manifest = pipeline.predictor.bundle.manifest
+    engine = pipeline.predictor.engine
+    return ModelCard(
+        name=manifest.name,
+        version=manifest.version,
+        created=manifest.created,
+        schema_version=manifest.schema_version,
+        encoder=manifest.encoder,
+        upsampler=manifest.upsampler,
+        finest_stride=manifest.finest_stride,
+        labels=_labels(pipeline),
+        ignore_colour=manifest.labels.ignore_colour,
+        scores=dict(manifest.scores),
+        provenance=dict(manifest.provenance),
+        engine=EngineCard(name=engine.name, precision=engine.precision),
+        limits=Limits(
+            max_body_bytes=settings.max_body_bytes,
+            max_pixels=settings.max_pixels,
+            timeout_seconds=settings.timeout_seconds,
+            slots=settings.slots,
+            queue=settings.queue,
+        ),
+    )

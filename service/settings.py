@@ -1,0 +1,138 @@
+"""Settings: what an operator can set, read from environment variables that begin with ``FCN_``."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, get_args
+
+from data.errors import ConfigError
+from data.pixels import MAX_PIXELS
+from model.runtime.engine import EngineConfig, EngineName, Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PREFIX: Final = "FCN_"
+
+_PILLOW_LIMIT: Final = 178_956_970
+"""Pillow refuses larger pictures by itself (twice its MAX_IMAGE_PIXELS), and that lock stays on."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of the service; each can be given as ``FCN_`` and its name in capitals.
+
+    Attributes:
+        bundle: ``FCN_BUNDLE``: folder of a bundle to serve directly, for development; empty takes ``model``.
+        model: ``FCN_MODEL``: tag of the bundle in BentoML's model store. A built Bento serves the version that
+            it was built with.
+        engine: ``FCN_ENGINE``: ``openvino`` or ``onnxruntime``.
+        precision: ``FCN_PRECISION``: ``f32``, ``bf16`` or ``auto`` (bf16 where the processor has it).
+        threads: ``FCN_THREADS``: processor threads for inference; 0 takes all.
+        slots: ``FCN_SLOTS``: pictures worked on at the same time.
+        streams: ``FCN_STREAMS``: parallel streams of the engine; 0 takes as many as there are slots.
+        queue: ``FCN_QUEUE``: accepted requests that may wait for a slot; the next one gets 503.
+        max_body_bytes: ``FCN_MAX_BODY_BYTES``: largest request body.
+        max_pixels: ``FCN_MAX_PIXELS``: most pixels (width times height), read from the header before decoding.
+        max_tile: ``FCN_MAX_TILE``: side in pixels above which a picture is worked on in overlapping tiles.
+        timeout_seconds: ``FCN_TIMEOUT_SECONDS``: time for one request from its first byte to the answer's.
+    """
+
+    bundle: Path | None = None
+    model: str = "fcn-segmenter:latest"
+    engine: EngineName = "openvino"
+    precision: Precision = "auto"
+    threads: int = 0
+    slots: int = 2
+    streams: int = 0
+    queue: int = 16
+    max_body_bytes: int = 32 * 1024 * 1024
+    max_pixels: int = MAX_PIXELS
+    max_tile: int = 2048
+    timeout_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        _choice("engine", self.engine, get_args(EngineName))
+        _choice("precision", self.precision, get_args(Precision))
+        _within("threads", self.threads, 0, 1024)
+        _within("slots", self.slots, 1, 64)
+        _within("streams", self.streams, 0, 64)
+        _within("queue", self.queue, 0, 10_000)
+        _within("max_body_bytes", self.max_body_bytes, 1024, 1024**3)
+        _within("max_pixels", self.max_pixels, 1, _PILLOW_LIMIT)
+        _within("max_tile", self.max_tile, 256, 16_384)
+        _within("timeout_seconds", self.timeout_seconds, 0.1, 3600)
+        if not self.model.strip():
+            raise ConfigError(f"{PREFIX}MODEL is empty: give a tag such as fcn-segmenter:latest")
+        self.engine_config()  # refuses pairs that cannot work together
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings; a variable that is unset or empty leaves the default.
+
+        Raises:
+            ConfigError: a value cannot work, or a name is nearly that of a setting (a typing error would
+                otherwise leave the default in force without a word). Other names are not looked at:
+                Kubernetes puts ``FCN_PORT`` and the like into every pod beside a service called fcn.
+        """
+        names = {f"{PREFIX}{field.name.upper()}": field.name for field in fields(cls)}
+        for variable in environ:
+            near = difflib.get_close_matches(variable, names, n=1, cutoff=0.88)
+            if variable.startswith(PREFIX) and variable not in names and near:
+                raise ConfigError(f"{variable} is not a setting; did you mean {near[0]}?")
+        values: dict[str, Any] = {}
+        for variable, name in names.items():
+            text = environ.get(variable, "").strip()
+            if text:
+                values[name] = _READERS.get(name, _integer)(variable, text)
+        return cls(**values)
+
+    def engine_config(self) -> EngineConfig:
+        """What the runtime is opened with."""
+        return EngineConfig(
+            engine=self.engine, precision=self.precision, threads=self.threads, streams=self.streams or self.slots
+        )
+
+
+def _integer(variable: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{variable} is {text!r}; a whole number is needed, such as 33554432") from None
+
+
+def _number(variable: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"{variable} is {text!r}; a number is needed, such as 30 or 2.5") from None
+
+
+def _text(_variable: str, text: str) -> str:
+    return text
+
+
+def _path(_variable: str, text: str) -> Path:
+    return Path(text).expanduser()
+
+
+_READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
+    "bundle": _path,
+    "model": _text,
+    "engine": _text,
+    "precision": _text,
+    "timeout_seconds": _number,
+}
+
+
+def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{PREFIX}{name.upper()} is {value!r}; choose one of {', '.join(choices)}")
+
+
+def _within(name: str, value: float, least: float, most: float) -> None:
+    # Written so that NaN fails too.
+    if not least <= value <= most:
+        raise ConfigError(f"{PREFIX}{name.upper()} is {value}; {least} to {most} is possible")

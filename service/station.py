@@ -1,0 +1,129 @@
+"""Station: what the routes share, and the way of one request through it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import ClientDisconnect
+
+from service.admission import Admission
+from service.errors import ServiceError
+from service.pipeline import Pipeline
+from service.upload import read_body
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+    from model.runtime.predictor import Predictor
+    from service.pipeline import Answer
+    from service.settings import Settings
+
+
+class Station:
+    """Settings, admission, and the pipeline once its model is warm.
+
+    Args:
+        settings: Limits, slots and queue.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.admission = Admission(settings.slots, settings.queue)
+        self._pipeline: Pipeline | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model has answered its warm-up picture."""
+        return self._pipeline is not None
+
+    @property
+    def model_version(self) -> str | None:
+        """Version of the model in service."""
+        return self._pipeline.predictor.bundle.manifest.version if self._pipeline else None
+
+    def open(self, predictor: Predictor) -> None:
+        """Warm a predictor up and take it into service."""
+        predictor.warm_up()
+        self._pipeline = Pipeline(predictor, self.settings)
+
+    def close(self) -> None:
+        """Finish what was accepted."""
+        self._pipeline = None
+        self.admission.close()
+
+    def pipeline(self) -> Pipeline:
+        """The pipeline.
+
+        Raises:
+            ServiceError: 503, no model is in service yet.
+        """
+        if self._pipeline is None:
+            raise ServiceError(
+                503,
+                "not_ready",
+                "The model is being loaded.",
+                "Wait until GET /readyz answers 200.",
+                {"Retry-After": "1"},
+            )
+        return self._pipeline
+
+    async def answer(self, request: Request, query: Mapping[str, object]) -> Answer:
+        """Take one request through admission, its body, and the pipeline.
+
+        Args:
+            request: Its body is not read yet.
+            query: Options set by the query.
+
+        Raises:
+            ServiceError: 503 when full, 413 for too much, 408 or 504 when time is up; and what ``Pipeline.run`` raises.
+            ClientDisconnect: the client hung up.
+        """
+        pipeline = self.pipeline()
+        abandoned = threading.Event()
+        received = False
+        try:
+            async with asyncio.timeout(self.settings.timeout_seconds):
+                with self.admission.place() as place:
+                    body = await read_body(request, self.settings.max_body_bytes)
+                    received = True
+                    content_type = request.headers.get("content-type", "")
+                    work = asyncio.ensure_future(place.run(lambda: pipeline.run(content_type, body, query, abandoned)))
+                    return await _unless_hung_up(request, work)
+        except TimeoutError:
+            raise self._timed_out(received=received) from None
+        finally:
+            abandoned.set()
+
+    def _timed_out(self, *, received: bool) -> ServiceError:
+        seconds = self.settings.timeout_seconds
+        if received:
+            return ServiceError(
+                504, "timed_out", f"No answer within {seconds:g} s.", "Send a smaller picture, or try again later."
+            )
+        return ServiceError(
+            408, "upload_timed_out", f"The body did not arrive within {seconds:g} s.", "Send a smaller file."
+        )
+
+
+async def _unless_hung_up(request: Request, work: asyncio.Future[Answer]) -> Answer:
+    """Wait for the work, but no longer than there is someone to answer."""
+    hang_up = asyncio.ensure_future(_hang_up(request))
+    either: set[asyncio.Future[Any]] = {work, hang_up}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ClientDisconnect
+        return work.result()
+    finally:
+        hang_up.cancel()
+        work.cancel()
+
+
+async def _hang_up(request: Request) -> None:
+    # With the body read, the only message that can still come is the disconnect.
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
