@@ -79,7 +79,7 @@ def decode_mask(image: Image.Image, labels: LabelMap, path: Path) -> NDArray[np.
         DataError: a kind of picture that holds no labels.
         LabelError: a colour that no class has, or a label above 255.
     """
-    if image.format == "JPEG":
+    if image.format in ("JPEG", "MPO"):
         raise DataError(f"mask {path} is a JPEG, whose compression changes labels: export masks as PNG")
     try:
         if image.mode in ("RGB", "RGBA"):

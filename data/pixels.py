@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "MPO")
-"""What is read. Closed on purpose: Pillow's long tail of readers is where hostile files find faults."""
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+"""What is read. Closed on purpose: Pillow's long tail of readers is where hostile files find faults.
+
+JPEG opens the two-picture MPO files of cameras and telephones too; MPO has no reader of its own."""
 
 MAX_PIXELS: Final = 89_000_000
 """Default limit, checked from the header before a pixel is decoded. Pillow warns of bombs a little above."""
@@ -93,7 +95,7 @@ def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise ImageTooLargeError("the picture has more pixels than can be read: make it smaller") from None
     except UnidentifiedImageError:
         raise UnsupportedImageError(
-            f"these {len(data)} bytes are not a picture in a known format: send one of {', '.join(FORMATS[:-1])}"
+            f"these {len(data)} bytes are not a picture in a known format: send one of {', '.join(FORMATS)}"
         ) from None
     except Exception as error:
         raise _corrupt(error) from error

@@ -231,13 +231,15 @@ def _shape(draws: _Draws, label: int, centre: Point, radius: float, scale: float
 
 
 def _line(draws: _Draws, height: int, width: int, scale: float) -> _Figure:
-    """A stroke of two or three pieces, 3 to 6 pixels wide at 192x256, bent a little at the joints."""
+    """A bent stroke, 1.5 to 6 pixels wide at 192x256, mostly above 3."""
     along = draws.direction()
     reach = draws.uniform(0.3, 0.55) * (height * width) ** 0.5
     bend = draws.uniform(-0.3, 0.3) * reach
     points = ((-reach, 0.0), (draws.uniform(-0.3, 0.3) * reach, bend), (reach, draws.uniform(-0.3, 0.3) * reach))
     centre = (draws.uniform(0.25, 0.75) * width, draws.uniform(0.25, 0.75) * height)
-    return _Figure(LINE, centre, along, reach * 1.1, max(draws.uniform(3, 6) * scale, 2.0), points)
+    # The square root makes thin strokes rare: a network that predicts at stride 8 cannot follow them.
+    stroke = max((1.5 + 4.5 * draws.uniform() ** 0.5) * scale, 1.5)
+    return _Figure(LINE, centre, along, reach * 1.1, stroke, points)
 
 
 def _paint(draws: _Draws, scene: _Scene, figure: _Figure) -> None:
