@@ -141,7 +141,7 @@ def read_label_map(layout: Layout) -> LabelMap:
                     f"{found[0].name} and {other.name} in {root} list different classes: remove the wrong one"
                 )
         return labels
-    top = -1
+    top, white = -1, False
     for path in list(layout.masks.values())[:500]:
         image = open_mask(path)
         if len(image.getbands()) > 2:
@@ -149,9 +149,15 @@ def read_label_map(layout: Layout) -> LabelMap:
                 f"{root} has no labelmap.txt, and {path.name} is a coloured mask (mode {image.mode}): "
                 "write one line 'name:red,green,blue::' a class into labelmap.txt"
             )
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image.getchannel(0)).astype(np.int64)
         kept = values[(values != IGNORE_INDEX) & (values < MAX_CLASSES)]
         top = max(top, int(kept.max(initial=-1)))
+        white |= bool((values == IGNORE_INDEX).any())
+    if white and top <= 0:
+        raise LabelError(
+            f"{root} has no labels.txt, and its masks hold only 0 and 255. If they are black and white, write "
+            "labelmap.txt with the lines 'background:0,0,0::' and 'object:255,255,255::', with your own names"
+        )
     lines = max(top + 1, 1)
     raise LabelError(
         f"{root} has no labels.txt: write one class name a line into it, {lines} lines for the labels 0..{lines - 1} "

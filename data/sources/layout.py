@@ -34,6 +34,9 @@ _SPLIT_NAMES: Final[dict[str, Split]] = {
     "test": "test",
 }
 
+_POOL_NAMES: Final = frozenset({"default", "trainval"})
+"""Lists of what is to be divided further: CVAT's exports without subsets, and Pascal VOC's."""
+
 
 @dataclass
 class Layout:
@@ -44,7 +47,8 @@ class Layout:
         images: Path of every picture, by name: its path below the picture folder, without the ending, with
             "/" between folders, in Unicode's composed form (NFC).
         masks: Path of the mask of every picture that has one.
-        missing: Names of pictures that have no mask.
+        missing: Names of pictures of a split that have no mask. Pascal VOC labels a part of its pictures, and
+            its split files list just these.
         strays: Masks that belong to no picture.
         twins: Files that share a name with another one, such as a.jpg and a.png.
         unread: Files in the two folders whose ending is not a picture's.
@@ -87,11 +91,16 @@ def survey(root: Path, val_fraction: float, seed: int) -> Layout:
         DataError: the layout is none of these, or no picture is there.
     """
     layout = Layout(root)
-    for image_folder, mask_folder in _folder_pairs(root):
-        _collect(layout, image_folder, mask_folder)
-    if not layout.images:
-        raise DataError(f"{root} holds no picture: put pictures into images/ and their masks into masks/")
-    _divide(layout, val_fraction, seed)
+    try:
+        for image_folder, mask_folder in _folder_pairs(root):
+            _collect(layout, image_folder, mask_folder)
+        if not layout.images:
+            raise DataError(f"{root} holds no picture: put pictures into images/ and their masks into masks/")
+        _divide(layout, val_fraction, seed)
+    except OSError as error:
+        raise DataError(f"{error.filename or root} cannot be read ({error.strerror}): check its permissions") from None
+    used = set().union(*layout.splits.values())
+    layout.missing = [name for name in layout.images if name in used and name not in layout.masks]
     return layout
 
 
@@ -137,8 +146,6 @@ def _collect(layout: Layout, image_folder: Path, mask_folder: Path) -> None:
                 layout.masks[name] = masks[name + tail]
                 used.add(name + tail)
                 break
-        else:
-            layout.missing.append(name)
     layout.strays += [masks[name] for name in sorted(masks) if name not in used]
 
 
@@ -146,7 +153,7 @@ def _pictures(layout: Layout, folder: Path, prefix: str) -> dict[str, Path]:
     """Picture files below a folder, links followed, hidden files left out."""
     found: dict[str, Path] = {}
     visited: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
         real = os.path.realpath(place)
         if real in visited:  # a link that leads back to its own parent
             folders.clear()
@@ -168,41 +175,49 @@ def _pictures(layout: Layout, folder: Path, prefix: str) -> dict[str, Path]:
     return found
 
 
+def _raise(error: OSError) -> None:
+    # os.walk leaves out what it cannot open, and its pictures with it, unless told to raise.
+    raise error
+
+
 def composed(name: str) -> str:
     """A name with its accents composed (NFC): macOS writes them apart, split files rarely do."""
     return unicodedata.normalize("NFC", name)
 
 
 def _divide(layout: Layout, val_fraction: float, seed: int) -> None:
+    pool = list(layout.images)
     for folder in _SPLIT_FOLDERS:
         files = {
             path.stem.lower(): path
             for path in sorted((layout.root / folder).glob("*.txt"))
-            if path.stem.lower() in _SPLIT_NAMES or (folder and path.stem.lower() in {"default", "trainval"})
+            if path.stem.lower() in _SPLIT_NAMES or (folder and path.stem.lower() in _POOL_NAMES)
         }
         if files:
-            _divide_by_files(layout, files)
-            layout.origin = f"{folder or '.'}/*.txt"
+            pool = _divide_by_files(layout, files) or pool
+            layout.origin = f"{folder}/".removeprefix("/") + ", ".join(path.name for path in files.values())
             break
     else:
         _divide_by_folders(layout)
     splits = layout.splits
     if "train" not in splits:
         taken = set().union(*splits.values())
-        splits["train"] = [name for name in layout.images if name not in taken]
-        layout.origin = layout.origin or "no split files"
+        splits["train"] = [name for name in pool if name not in taken]
+        layout.origin = layout.origin or "no file"
     if "val" not in splits:
         splits["train"], splits["val"] = hold_out(splits["train"], val_fraction, seed)
-        layout.origin += f"; val is {val_fraction:.0%} of the rest by seed {seed}"
+        layout.origin += f"; {val_fraction:.0%} held out as val by seed {seed}"
 
 
-def _divide_by_files(layout: Layout, files: dict[str, Path]) -> None:
+def _divide_by_files(layout: Layout, files: dict[str, Path]) -> list[str]:
+    """Fill the splits that have a file; returns the names to divide further, of CVAT's default.txt and the like."""
     lookup = {name.lower(): name for name in layout.images}
+    pool: list[str] = []
     for stem, path in files.items():
-        names: list[str] = []
+        names: dict[str, None] = {}  # in the order of the file, and quick to look into
         try:
             text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
             raise DataError(f"split file {path} cannot be read as UTF-8 text: {error}") from None
         for line in filter(None, map(str.strip, text.splitlines())):
             name = _resolve(line, layout, lookup)
@@ -211,11 +226,12 @@ def _divide_by_files(layout: Layout, files: dict[str, Path]) -> None:
             elif name in names:
                 layout.repeated.append(name)
             else:
-                names.append(name)
-        # CVAT's default.txt and VOC's trainval.txt list what is to be divided further.
-        split = _SPLIT_NAMES.get(stem, "train")
-        if stem in _SPLIT_NAMES or not {"train", "training"} & files.keys():
-            layout.splits[split] = names
+                names[name] = None
+        if stem in _SPLIT_NAMES:
+            layout.splits[_SPLIT_NAMES[stem]] = list(names)
+        else:
+            pool = list(names)
+    return pool
 
 
 def _resolve(line: str, layout: Layout, lookup: dict[str, str]) -> str | None:
