@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from math import ceil
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import bentoml
 from bentoml.exceptions import BentoMLException
 
 from data.errors import BundleError, FcnError
 from model.runtime.bundle import read_bundle
-from model.runtime.engine import open_engine
 from model.runtime.predictor import Predictor
+from service.guard import Guard
+from service.probe import probe
 from service.routes import create_app
 from service.settings import Settings
 from service.station import Station
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
-
-    from model.runtime.bundle import Bundle
-    from model.runtime.engine import EngineConfig
 
 
 def _settings() -> Settings:
@@ -73,15 +68,14 @@ class Segmenter:
     @bentoml.on_deployment  # type: ignore[untyped-decorator]  # BentoML's hooks carry no types
     @staticmethod
     def refuse_what_cannot_be_served() -> None:
-        """Check bundle and engine once, before there is a worker.
-
-        BentoML starts a worker that fails again and again, for ever. So what will fail each time is
-        found here, in the process above the workers: one line, exit status 1.
-        """
+        """Run once, before there is a worker: a bundle that cannot be served ends here, with status 1."""
         try:
-            probe(read_bundle(bundle_folder()), SETTINGS.engine_config())
+            folder = bundle_folder().absolute()
+            probe(folder)
         except FcnError as error:
             raise SystemExit(_refusal(error)) from None
+        # Workers inherit it: they run in another folder, and one that is started again serves the same model.
+        os.environ["FCN_BUNDLE"] = str(folder)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
@@ -93,6 +87,15 @@ class Segmenter:
         return STATION.ready
 
 
+def _service() -> bentoml.Service[Segmenter]:
+    """Segmenter as what the decorator made of it, which type checkers do not see."""
+    return cast("bentoml.Service[Segmenter]", Segmenter)
+
+
+# Here and not around the contract alone, so that the probes, which are BentoML's own, are guarded as well.
+_service().add_asgi_middleware(Guard, model_version=lambda: STATION.model_version)
+
+
 def bundle_folder() -> Path:
     """Where the bundle lies: the setting, else the model of the Bento, else the latest in the store.
 
@@ -102,8 +105,7 @@ def bundle_folder() -> Path:
     if SETTINGS.bundle is not None:
         return SETTINGS.bundle
     tag = bentoml.Tag.from_str(SETTINGS.model)
-    # The decorator has made Segmenter a bentoml Service; a Bento stands behind it once one is built.
-    bento: bentoml.Bento | None = getattr(Segmenter, "bento", None)
+    bento = _service().bento
     if bento is not None:
         # "latest" would change under a built Bento as soon as another model is registered.
         pinned = [model.tag for model in bento.info.all_models if model.tag.name == tag.name]
@@ -114,21 +116,3 @@ def bundle_folder() -> Path:
         raise BundleError(
             f"BentoML's model store has no {tag}: register a bundle there, or set FCN_BUNDLE to a bundle's folder"
         ) from None
-
-
-def probe(bundle: Bundle, config: EngineConfig) -> None:
-    """Open the engine in a process of its own, so that this one stays small and outlives a crash.
-
-    Raises:
-        BundleError: the network cannot be loaded.
-        ConfigError: the processor cannot do what the settings ask for.
-    """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        try:
-            pool.submit(_open_and_close, bundle, config).result()
-        except BrokenProcessPool:
-            raise BundleError(f"{bundle.model_path} crashes the engine {config.engine}: export the run again") from None
-
-
-def _open_and_close(bundle: Bundle, config: EngineConfig) -> None:
-    open_engine(bundle, config)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from data.errors import CorruptImageError, ImageError, ImageTooLargeError, UnsupportedImageError
@@ -64,6 +65,8 @@ def as_service_error(error: Exception) -> ServiceError:
     for kind, status, code, hint in _PICTURE_FAULTS:
         if isinstance(error, kind):
             return ServiceError(status, code, _sentence(str(error)), hint)
+    if isinstance(error, ClientDisconnect):  # nginx's number for it; nobody is there to read the answer
+        return ServiceError(499, "client_closed", "The client hung up.", "Wait for the answer.")
     if isinstance(error, HTTPException):
         phrase = HTTPStatus(error.status_code).phrase
         hint = _HTTP_HINTS.get(error.status_code, "GET /openapi.json describes every route.")

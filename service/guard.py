@@ -9,12 +9,9 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 
 from service import metrics
 from service.errors import as_service_error, error_response
-from service.pipeline import AbandonedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +27,6 @@ ERROR_CODE: Final = "fcn.error_code"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET: Final = frozenset({"/metrics", "/healthz", "/livez", "/readyz"})
-_CLIENT_CLOSED: Final = 499  # nginx's number for it; nobody is there to read the answer
 
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -78,14 +74,10 @@ class Guard:
         inner = {**scope, "method": "GET"} if method == "HEAD" else scope
         try:
             await self._app(inner, receive, guarded_send)
-        except (ClientDisconnect, AbandonedError):
-            await Response(status_code=_CLIENT_CLOSED)(scope, receive, guarded_send)
-        except Exception as error:
+        except Exception as error:  # the routes have answered it; what comes through is to be logged
             LOGGER.exception("request id=%s failed", request_id)
             if status == 0:
-                fault = as_service_error(error)
-                inner[ERROR_CODE] = fault.code
-                await error_response(fault)(scope, receive, guarded_send)
+                await error_response(as_service_error(error))(scope, receive, guarded_send)
         self._record(inner, method, status, request_id, time.perf_counter() - start)
 
     def _dress(self, headers: MutableHeaders, request_id: str) -> None:

@@ -7,12 +7,13 @@ from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from data.errors import ImageError
 from service import metrics
 from service.errors import ServiceError, as_service_error, error_response
-from service.guard import ERROR_CODE, Guard
+from service.guard import ERROR_CODE
 from service.pipeline import Answer, Pipeline
 from service.schema import (
     EngineCard,
@@ -54,6 +55,9 @@ def create_app(station: Station) -> FastAPI:
 
     Args:
         station: May be opened (given its model) later; until then the routes that need it answer 503.
+
+    Returns:
+        The routes; ``Guard`` goes around them.
     """
     app = FastAPI(
         title="FCN segmenter",
@@ -63,8 +67,7 @@ def create_app(station: Station) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(Guard, model_version=lambda: station.model_version)
-    for kind in (ServiceError, ImageError, RequestValidationError, HTTPException):
+    for kind in (ServiceError, ImageError, RequestValidationError, HTTPException, ClientDisconnect, Exception):
         app.add_exception_handler(kind, _tell)
     _add_segment(app, station)
     _add_model(app, station)
