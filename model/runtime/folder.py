@@ -1,0 +1,264 @@
+"""A folder of pictures to a folder of label maps and overlays."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from data.drawing import encode_label_png, encode_png
+from data.drawing import overlay as draw_overlay
+from data.errors import BundleError, ConfigError, ImageError
+from data.pixels import read_image
+from model.runtime.bundle import MANIFEST_FILE, MODEL_FILE, Manifest, read_bundle
+from model.runtime.engine import DEFAULT_CONFIG
+from model.runtime.journal import LABEL_MAPS, OVERLAYS, Entry, Journal
+from model.runtime.pictures import find_pictures
+from model.runtime.predictor import Predictor
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from rich.progress import Task
+
+    from data.labels import LabelMap
+    from model.runtime.bundle import Bundle
+    from model.runtime.engine import EngineConfig
+    from model.runtime.pictures import Picture
+
+_AHEAD: Final = 2
+"""Pictures decoded before their turn, and answers being written: this and no more is held in memory."""
+
+_LONGEST_JPEG_SIDE: Final = 65_500
+
+
+@dataclass(frozen=True)
+class FolderSummary:
+    """What became of a folder.
+
+    Attributes:
+        written: Pictures segmented now.
+        skipped: Pictures that were done before.
+        failed: Pictures that could not be read, each with the reason.
+        seconds: Time taken.
+    """
+
+    written: int
+    skipped: int
+    failed: tuple[tuple[Path, str], ...]
+    seconds: float
+
+
+def predict_folder(
+    bundle_path: Path,
+    pictures: Path,
+    out: Path,
+    config: EngineConfig = DEFAULT_CONFIG,
+    *,
+    overlay: bool = True,
+    opacity: float = 0.5,
+    overwrite: bool = False,
+    console: Console | None = None,
+) -> FolderSummary:
+    """Segment a picture, or every picture of a folder and its subfolders.
+
+    ``out/label_maps`` gets palette PNGs of class indices, ``out/overlays`` the coloured pictures,
+    ``out/manifest.json`` says which model made them and ``out/predictions.jsonl`` holds a line a
+    picture. What is done, unchanged since and made by the same model is not done again. A picture that
+    cannot be read is reported and passed over.
+
+    Args:
+        bundle_path: The bundle's folder.
+        pictures: Folder or file.
+        out: Made when missing. It may lie within ``pictures``.
+        config: Engine, precision, threads.
+        overlay: Whether to write overlays.
+        opacity: Of the class colours in them, 0 to 1.
+        overwrite: Do these pictures again, and remove what another model has left in ``out``.
+        console: Where progress and faults are shown; standard error by default.
+
+    Raises:
+        BundleError: the bundle cannot be used.
+        ConfigError: ``out`` holds another model's answers or somebody else's files, or cannot be written.
+        DataError: there is no picture.
+    """
+    if not 0 <= opacity <= 1:
+        raise ConfigError(f"opacity is {opacity}; 0 (the picture alone) to 1 (the colours alone) is possible")
+    started = time.monotonic()
+    bundle = read_bundle(bundle_path)
+    listed = find_pictures(pictures, skip=(out / LABEL_MAPS, out / OVERLAYS))
+    try:
+        journal = _open_out(out, bundle, overwrite)
+        wanted_opacity = opacity if overlay else None
+        todo = [p for p in listed if overwrite or not journal.done(p.name, p.path, _label_path(p), wanted_opacity)]
+        job = _Job(bundle.manifest.labels, out, journal, wanted_opacity, console or Console(stderr=True))
+        failed = job.run(todo, Predictor(bundle, config)) if todo else []
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written ({error}): free space or name another folder") from error
+    return FolderSummary(
+        written=len(todo) - len(failed),
+        skipped=len(listed) - len(todo),
+        failed=tuple(failed),
+        seconds=time.monotonic() - started,
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One run over the pictures that are left: decoding, network and encoding overlap."""
+
+    labels: LabelMap
+    out: Path
+    journal: Journal
+    opacity: float | None
+    console: Console
+
+    def run(self, todo: Sequence[Picture], predictor: Predictor) -> list[tuple[Path, str]]:
+        failed = []
+        writing: deque[Future[Entry]] = deque()
+        columns = (TextColumn("segmenting"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
+        readers, writers = ThreadPoolExecutor(_AHEAD), ThreadPoolExecutor(_AHEAD)
+        try:
+            with Progress(*columns, console=self.console) as progress:
+                task = progress.add_task("", total=len(todo))
+                for picture, reading in _ahead(todo, readers):
+                    try:
+                        image, status = reading.result()
+                    except ImageError as error:
+                        failed.append((picture.path, str(error)))
+                        self.console.print(f"passed over: {error}", style="yellow", markup=False, soft_wrap=True)
+                    else:
+                        answer = predictor.predict(image)
+                        writing.append(writers.submit(self._write, picture, status, image, answer.label_map))
+                    while len(writing) > _AHEAD:
+                        self.journal.add(writing.popleft().result())
+                    progress.advance(task)
+                while writing:
+                    self.journal.add(writing.popleft().result())
+        finally:
+            # Also on Ctrl-C: what is being written is finished, what waits is not begun.
+            readers.shutdown(cancel_futures=True)
+            writers.shutdown(cancel_futures=True)
+        return failed
+
+    def _write(
+        self, picture: Picture, status: os.stat_result, image: NDArray[np.uint8], label_map: NDArray[np.uint8]
+    ) -> Entry:
+        height, width = label_map.shape
+        label_path, overlay_path = _label_path(picture), None
+        _replace(self.out / label_path, encode_label_png(label_map, self.labels))
+        if self.opacity is not None:
+            drawn = draw_overlay(image, label_map, self.labels, self.opacity)
+            fits = max(height, width) <= _LONGEST_JPEG_SIDE
+            overlay_path = f"{OVERLAYS}/{picture.stem}.{'jpg' if fits else 'png'}"
+            _replace(self.out / overlay_path, _encode_jpeg(drawn) if fits else encode_png(drawn))
+        counts = np.bincount(label_map.ravel(), minlength=self.labels.num_classes)
+        return Entry(
+            picture=picture.name,
+            bytes=status.st_size,
+            modified_ns=status.st_mtime_ns,
+            width=width,
+            height=height,
+            label_map=label_path,
+            overlay=overlay_path,
+            opacity=self.opacity or 0.0,
+            classes={
+                name: round(int(count) / label_map.size, 6)
+                for name, count in zip(self.labels.names, counts, strict=False)
+                if count
+            },
+        )
+
+
+class _Speed(ProgressColumn):
+    """Pictures a second."""
+
+    def render(self, task: Task) -> Text:
+        """The text of this column."""
+        return Text("" if task.speed is None else f"{task.speed:.1f} pictures/s")
+
+
+def _ahead(
+    todo: Sequence[Picture], readers: ThreadPoolExecutor
+) -> Iterator[tuple[Picture, Future[tuple[NDArray[np.uint8], os.stat_result]]]]:
+    """Each picture with the reading of it, begun ``_AHEAD`` pictures before its turn."""
+    reading: deque[tuple[Picture, Future[tuple[NDArray[np.uint8], os.stat_result]]]] = deque()
+    for picture in todo:
+        reading.append((picture, readers.submit(_read, picture)))
+        if len(reading) > _AHEAD:
+            yield reading.popleft()
+    while reading:
+        yield reading.popleft()
+
+
+def _read(picture: Picture) -> tuple[NDArray[np.uint8], os.stat_result]:
+    try:
+        status = picture.path.stat()  # before the bytes: a file that changes meanwhile is done again next time
+    except OSError as error:
+        raise ImageError(f"{picture.path} cannot be read: {error.strerror}") from None
+    return read_image(picture.path), status
+
+
+def _label_path(picture: Picture) -> str:
+    return f"{LABEL_MAPS}/{picture.stem}.png"
+
+
+def _open_out(out: Path, bundle: Bundle, overwrite: bool) -> Journal:
+    """Make the output folder one of this model, or refuse.
+
+    Raises:
+        ConfigError: it is a bundle, holds another model's answers, or label maps of unknown origin.
+    """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file: name a folder for the answers")
+    if (out / MODEL_FILE).exists():
+        raise ConfigError(f"{out} is a bundle: name another folder for the answers")
+    journal = Journal(out)
+    manifest_path = out / MANIFEST_FILE
+    if manifest_path.exists():
+        former = _former(manifest_path)
+        if former != bundle.manifest.version:
+            if not overwrite:
+                raise ConfigError(
+                    f"{out} holds the answers of model version {former or 'unknown'}, not of "
+                    f"{bundle.manifest.version}: name another folder, or do all of it again with --overwrite"
+                )
+            journal.clear()
+    elif any((out / name).is_dir() and any((out / name).iterdir()) for name in (LABEL_MAPS, OVERLAYS)):
+        raise ConfigError(f"{out} holds {LABEL_MAPS} or {OVERLAYS} that were not made here: name another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    _replace(manifest_path, bundle.manifest.to_json().encode("utf-8"))
+    return journal
+
+
+def _former(manifest_path: Path) -> str | None:
+    try:
+        return Manifest.from_json(manifest_path.read_text(encoding="utf-8", errors="replace")).version
+    except BundleError:
+        return None
+
+
+def _encode_jpeg(picture: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a run that is killed leaves no half picture behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)

@@ -1,0 +1,119 @@
+"""Journal: which pictures of a folder are done, so that a run that was broken off goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+JOURNAL_FILE: Final = "predictions.jsonl"
+LABEL_MAPS: Final = "label_maps"
+OVERLAYS: Final = "overlays"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture that is done; one line of JSON.
+
+    Attributes:
+        picture: Its name within the folder of pictures.
+        bytes: Size of its file, which tells with the next whether it has changed since.
+        modified_ns: Time of its last change, in nanoseconds.
+        width: In pixels.
+        height: In pixels.
+        label_map: Path of the answer within the output folder.
+        overlay: Path of the overlay within it, or None.
+        opacity: Of the overlay.
+        classes: Share of the pixels of each class present, by name, 0 to 1.
+    """
+
+    picture: str
+    bytes: int
+    modified_ns: int
+    width: int
+    height: int
+    label_map: str
+    overlay: str | None
+    opacity: float
+    classes: dict[str, float]
+
+
+class Journal:
+    """The file ``predictions.jsonl`` of an output folder; the last line on a picture counts.
+
+    Args:
+        root: The output folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._path = root / JOURNAL_FILE
+        self._entries: dict[str, Entry] = {}
+        text = self._path.read_text(encoding="utf-8", errors="replace") if self._path.exists() else ""
+        for line in text.splitlines():
+            entry = _parse(line)
+            if entry is not None:
+                self._entries[entry.picture] = entry
+        if text and not text.endswith("\n"):  # broken off within a line
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write("\n")
+
+    def done(self, picture: str, path: Path, label_map: str, opacity: float | None) -> bool:
+        """Whether a picture's answers stand, whole and up to date.
+
+        Args:
+            picture: Its name.
+            path: Its file.
+            label_map: Where its answer would be written now.
+            opacity: Of the overlay that is wanted, or None when none is.
+        """
+        entry = self._entries.get(picture)
+        try:
+            status = path.stat()
+        except OSError:
+            return False  # whoever reads it will say why it cannot be read
+        if entry is None or (entry.bytes, entry.modified_ns) != (status.st_size, status.st_mtime_ns):
+            return False
+        if entry.label_map != label_map or not (self._root / label_map).is_file():
+            return False
+        if opacity is None:
+            return True
+        return entry.overlay is not None and entry.opacity == opacity and (self._root / entry.overlay).is_file()
+
+    def add(self, entry: Entry) -> None:
+        """Note a picture whose answers are on the disk; what it had under other names is removed."""
+        former = self._entries.get(entry.picture)
+        if former is not None:
+            taken = {path for other in self._entries.values() if other is not former for path in _paths(other)}
+            self._remove(set(_paths(former)) - set(_paths(entry)) - taken)
+        self._entries[entry.picture] = entry
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(entry)) + "\n")
+
+    def clear(self) -> None:
+        """Remove every answer that is noted here, and the notes."""
+        self._remove({path for entry in self._entries.values() for path in _paths(entry)})
+        self._entries.clear()
+        self._path.unlink(missing_ok=True)
+
+    def _remove(self, paths: set[str]) -> None:
+        for path in paths:
+            place = (self._root / path).resolve()
+            # The file may have been edited: nothing outside the folder is ever removed.
+            if place.is_relative_to(self._root.resolve()):
+                place.unlink(missing_ok=True)
+
+
+def _paths(entry: Entry) -> list[str]:
+    return [path for path in (entry.label_map, entry.overlay) if path is not None]
+
+
+def _parse(line: str) -> Entry | None:
+    """An entry, or None for a line that is none: its picture is then done again."""
+    try:
+        return Entry(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
