@@ -38,7 +38,7 @@ def in_layout(layout: Layout) -> Iterator[Finding]:
         yield Finding(
             "fault",
             "mask-missing",
-            f"{len(layout.missing)} of {len(layout.images)} pictures have no mask: add one of the same name to the "
+            f"pictures without a mask: {len(layout.missing)} of {len(layout.images)}; add one of the same name to the "
             "mask folder, or take the picture away",
             tuple(str(layout.images[name]) for name in layout.missing),
         )
@@ -46,22 +46,23 @@ def in_layout(layout: Layout) -> Iterator[Finding]:
         yield Finding(
             "fault",
             "name-twice",
-            f"{len(layout.twins)} files have the name of another file with another ending, so their pairs are not "
-            "clear: rename or remove them",
+            f"files that share their name with another one of another ending: {len(layout.twins)}; what belongs "
+            "to what is not clear: rename or remove them",
             tuple(map(str, layout.twins)),
         )
     if layout.unknown:
         yield Finding(
             "fault",
             "split-unknown",
-            f"{len(layout.unknown)} lines of split files name no picture of this set: correct them or add the pictures",
+            f"lines of split files that name no picture of this set: {len(layout.unknown)}; correct them or add "
+            "the pictures",
             tuple(f"{path.name}: {line}" for path, line in layout.unknown),
         )
     if layout.overlap:
         yield Finding(
             "fault",
             "split-overlap",
-            f"{len(layout.overlap)} pictures are in more than one split: keep each in one, or scores are of pictures "
+            f"pictures in more than one split: {len(layout.overlap)}; keep each in one, or scores are of pictures "
             "that were trained on",
             tuple(layout.overlap),
         )
@@ -69,7 +70,7 @@ def in_layout(layout: Layout) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "split-repeated",
-            f"{len(layout.repeated)} lines of split files stand twice; each picture is used once: remove them",
+            f"repeated lines in split files: {len(layout.repeated)}; each picture is used once: remove the repetition",
             tuple(layout.repeated),
         )
     listed = set().union(*layout.splits.values())
@@ -78,7 +79,7 @@ def in_layout(layout: Layout) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "picture-unused",
-            f"{len(unused)} of {len(layout.images)} pictures are in no split and will not be used: list them if they "
+            f"pictures in no split: {len(unused)} of {len(layout.images)}; they will not be used: list them if they "
             "should be",
             unused,
         )
@@ -86,7 +87,8 @@ def in_layout(layout: Layout) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "mask-stray",
-            f"{len(layout.strays)} masks belong to no picture and will not be used: name them as their pictures",
+            f"masks that belong to no picture: {len(layout.strays)}; they will not be used: name them as "
+            "their pictures",
             tuple(map(str, layout.strays)),
         )
     if layout.unread:
@@ -94,8 +96,8 @@ def in_layout(layout: Layout) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "file-unread",
-            f"{len(layout.unread)} files beside pictures and masks are not read ({endings}): convert them if they are "
-            "pictures",
+            f"files of other kinds beside pictures and masks ({endings}): {len(layout.unread)}; they are not read: "
+            "convert them if they are pictures",
             tuple(map(str, layout.unread)),
         )
 
@@ -139,7 +141,7 @@ def in_splits(sights: list[Sight]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "picture-small",
-            f"{len(small)} pictures have a side under {SMALL_SIDE} pixels: the network sees them in at most two cells",
+            f"pictures with a side under {SMALL_SIDE} pixels: {len(small)}; the network sees them in at most two cells",
             small,
         )
 
@@ -154,14 +156,19 @@ def among_pictures(sights: list[Sight]) -> Iterator[Finding]:
     across = [group for group in same if len({sight.split for sight in group}) > 1]
     within = [group for group in same if len({sight.split for sight in group}) == 1]
     for severity, code, found, todo in (
-        ("fault", "picture-leak", across, "in different splits: keep them in one, or scores are of known pictures"),
-        ("warning", "picture-twice", within, "within a split: remove the copies unless they are meant"),
+        (
+            "fault",
+            "picture-leak",
+            across,
+            f"in different splits: {len(across)}; keep them in one, or scores are of known pictures",
+        ),
+        ("warning", "picture-twice", within, f"within a split: {len(within)}; remove the copies unless they are meant"),
     ):
         if found:
             yield Finding(
                 "fault" if severity == "fault" else "warning",
                 code,
-                f"{len(found)} pictures stand under several names {todo}",
+                f"equal pictures under several names {todo}",
                 tuple(" = ".join(f"{sight.split}/{sight.name}" for sight in group) for group in found),
             )
 
@@ -182,7 +189,7 @@ def in_labels(sights: list[Sight], labels: LabelMap) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "mask-blank",
-            f"{len(blank)} masks have not one labelled pixel, all is 255 (ignored): label them or leave them out",
+            f"masks without a labelled pixel, all is 255 (ignored): {len(blank)}; label them or leave them out",
             blank,
         )
     counted = {split: sum_counts(sights, split) for split in SPLITS if any(s.split == split for s in sights)}
@@ -207,8 +214,8 @@ def in_labels(sights: list[Sight], labels: LabelMap) -> Iterator[Finding]:
                 yield Finding(
                     "warning",
                     f"class-absent-{split}",
-                    f"{len(absent)} of {labels.num_classes} classes have no pixel in {split} and {what} "
-                    f"({', '.join(absent[:5])}{', ...' * (len(absent) > 5)}): add pictures that show them, or choose "
+                    f"classes without a pixel in {split}, which {what}: {len(absent)} of {labels.num_classes} "
+                    f"({', '.join(absent[:5])}{', ...' * (len(absent) > 5)}); add pictures that show them, or choose "
                     "another split",
                     absent,
                 )
@@ -218,7 +225,7 @@ def in_labels(sights: list[Sight], labels: LabelMap) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "class-rare",
-            f"{len(rare)} classes have less than {RARE:.1%} of the labelled training pixels ({', '.join(rare[:5])}): "
+            f"classes with less than {RARE:.1%} of the labelled training pixels: {len(rare)} ({', '.join(rare[:5])}); "
             "class weights help",
             rare,
         )

@@ -269,9 +269,7 @@ def hold_out(names: list[str], fraction: float, seed: int) -> tuple[list[str], l
     Returns:
         Kept and held-out names, in the order given.
     """
-    draw = {
-        name: int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big") / 2**64 for name in names
-    }
+    draw = {name: _chance(f"{seed}:{name}") for name in names}
     held = {name for name in names if draw[name] < fraction}
     if len(names) > 1 and not held:
         held = {min(names, key=draw.__getitem__)}
@@ -280,3 +278,9 @@ def hold_out(names: list[str], fraction: float, seed: int) -> tuple[list[str], l
     elif len(names) == 1:
         held = set()
     return [name for name in names if name not in held], [name for name in names if name in held]
+
+
+def _chance(text: str) -> float:
+    """A number in [0, 1) that depends on the text alone. File names may hold lone surrogates."""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
