@@ -98,7 +98,9 @@ def test_labels_txt_is_read_whatever_editor_wrote_it(tmp_path: Path, text: str) 
 
 def test_labelmap_txt_of_cvat_is_read_with_void_as_the_ignored_colour(tmp_path: Path) -> None:
     path = tmp_path / "labelmap.txt"
-    path.write_text("# label:color_rgb:parts:actions\nbackground:0,0,0::\nvoid:1,1,1::\ncar:255, 0, 4:wheel,door:drive\n")
+    path.write_text(
+        "# label:color_rgb:parts:actions\nbackground:0,0,0::\nvoid:1,1,1::\ncar:255, 0, 4:wheel,door:drive\n"
+    )
     labels = LabelMap.read(path)
     assert labels == LabelMap(("background", "car"), ((0, 0, 0), (255, 0, 4)), (1, 1, 1), explicit_colours=True)
 
