@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from data.errors import BundleError, ConfigError
 from model.runtime.bundle import MANIFEST_FILE, read_bundle
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from model.runtime.bundle import Bundle
 
 DEFAULT_NAME: Final = "fcn-segmenter"
 
@@ -43,16 +48,9 @@ def register(bundle_path: Path, name: str = DEFAULT_NAME) -> str:
     import bentoml  # noqa: PLC0415 - takes a second, and reads BENTOML_HOME when it is imported
 
     try:
-        latest = bentoml.models.get(f"{name}:latest")
-    except bentoml.exceptions.NotFound:
-        pass
-    else:
-        try:
-            if read_bundle(Path(latest.path)).manifest == bundle.manifest:
-                return str(latest.tag)
-        except BundleError:
-            pass  # a model of that name that is not one of ours, or was damaged: a sound version goes on top
-    try:
+        latest = _latest(bentoml, name)
+        if latest is not None and _same(Path(latest.path), bundle):
+            return str(latest.tag)
         with bentoml.models.create(
             name,
             metadata={
@@ -68,5 +66,19 @@ def register(bundle_path: Path, name: str = DEFAULT_NAME) -> str:
             return str(model.tag)
     except (OSError, bentoml.exceptions.BentoMLException) as error:
         raise ConfigError(
-            f"BentoML's model store cannot be written ({error}): is BENTOML_HOME a writable folder?"
+            f"BentoML's model store cannot be used ({error}): is BENTOML_HOME a writable folder?"
         ) from error
+
+
+def _latest(bentoml: ModuleType, name: str) -> Any:  # noqa: ANN401 - bentoml.Model; the package has no types
+    try:
+        return bentoml.models.get(f"{name}:latest")
+    except bentoml.exceptions.NotFound:
+        return None
+
+
+def _same(stored: Path, bundle: Bundle) -> bool:
+    try:
+        return read_bundle(stored).manifest == bundle.manifest
+    except BundleError:  # a model of that name that is not one of ours, or was damaged: a sound one goes on top
+        return False
