@@ -93,7 +93,7 @@ def check_source(config: SourceConfig, *, progress: bool = False) -> CheckReport
     try:
         if config.name == "folder":
             layout = survey(existing_root(config), config.val_fraction, config.seed)
-            origin = layout.origin
+            origin = layout.division.origin
             findings += in_layout(layout)
             try:
                 labels = read_label_map(layout)

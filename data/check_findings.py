@@ -34,6 +34,7 @@ SMALL_SIDE: Final = 64
 
 def in_layout(layout: Layout) -> Iterator[Finding]:
     """Pairs and split files."""
+    division = layout.division
     if layout.missing:
         yield Finding(
             "fault",
@@ -50,30 +51,30 @@ def in_layout(layout: Layout) -> Iterator[Finding]:
             "to what is not clear: rename or remove them",
             tuple(map(str, layout.twins)),
         )
-    if layout.unknown:
+    if division.unknown:
         yield Finding(
             "fault",
             "split-unknown",
-            f"lines of split files that name no picture of this set: {len(layout.unknown)}; correct them or add "
+            f"lines of split files that name no picture of this set: {len(division.unknown)}; correct them or add "
             "the pictures",
-            tuple(f"{path.name}: {line}" for path, line in layout.unknown),
+            tuple(f"{path.name}: {line}" for path, line in division.unknown),
         )
-    if layout.overlap:
+    if division.overlap:
         yield Finding(
             "fault",
             "split-overlap",
-            f"pictures in more than one split: {len(layout.overlap)}; keep each in one, or scores are of pictures "
+            f"pictures in more than one split: {len(division.overlap)}; keep each in one, or scores are of pictures "
             "that were trained on",
-            tuple(layout.overlap),
+            tuple(division.overlap),
         )
-    if layout.repeated:
+    if division.repeated:
         yield Finding(
             "warning",
             "split-repeated",
-            f"repeated lines in split files: {len(layout.repeated)}; each picture is used once: remove the repetition",
-            tuple(layout.repeated),
+            f"repeated lines in split files: {len(division.repeated)}; each picture is used once: remove one",
+            tuple(division.repeated),
         )
-    listed = set().union(*layout.splits.values())
+    listed = set().union(*division.splits.values())
     unused = tuple(name for name in layout.images if name not in listed)
     if unused:
         yield Finding(

@@ -81,7 +81,7 @@ def looks_at_layout(layout: Layout, labels: LabelMap | None, remap: NDArray[np.u
     return [
         functools.partial(_look_at_files, layout, split, name, labels, remap)
         for split in SPLITS
-        for name in layout.splits.get(split, [])
+        for name in layout.division.splits.get(split, [])
     ]
 
 

@@ -20,6 +20,11 @@ FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 
 JPEG opens the two-picture MPO files of cameras and telephones too; MPO has no reader of its own."""
 
+ENDINGS: Final = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pnm"}
+)
+"""What files of these formats are called, in small letters."""
+
 MAX_PIXELS: Final = 89_000_000
 """Default limit, checked from the header before a pixel is decoded. Pillow warns of bombs a little above."""
 

@@ -14,7 +14,8 @@ from data.errors import DataError, ImageError, LabelError
 from data.labels import LabelMap
 from data.sources.catalogue import SourceConfig, open_source
 from data.sources.folder import FolderSource
-from data.sources.layout import hold_out, survey
+from data.sources.layout import survey
+from data.sources.splits import hold_out
 
 MASK = np.asarray([[0, 1, 0, 1], [1, 1, 255, 0], [0, 0, 0, 1]], dtype=np.uint8)
 
@@ -223,6 +224,24 @@ def test_split_folders_may_hold_images_and_masks(tmp_path: Path) -> None:
     assert source.load("val", 0).label_map.tolist() == MASK.tolist()
 
 
+@pytest.mark.parametrize(("images", "masks"), [("Images", "Masks"), ("image", "annotations"), ("img", "labels")])
+def test_the_two_folders_may_have_other_usual_names(tmp_path: Path, images: str, masks: str) -> None:
+    for split, name in (("training", "a"), ("validation", "b")):
+        write_pair(tmp_path, f"{split}/{name}", images, masks)
+    (tmp_path / "classes.txt").write_text("ground\ncat\n")
+    source = FolderSource(tmp_path)
+    assert (source.names("train"), source.names("val")) == (["training/a"], ["validation/b"])
+    (tmp_path / "train.txt").write_text(f"{images}/training/a.png\n")
+    (tmp_path / "val.txt").write_text("validation/b\n")
+    assert FolderSource(tmp_path).names("train") == ["training/a"]
+
+
+def test_masks_comes_before_other_names_of_the_mask_folder(tmp_path: Path) -> None:
+    write_set(tmp_path)
+    (tmp_path / "labels").mkdir()
+    assert FolderSource(tmp_path).layout.masks["a"].parent.name == "masks"
+
+
 def test_an_export_of_cvat_is_read_by_its_colours(tmp_path: Path) -> None:
     labels = LabelMap(("background", "cat"), ((0, 0, 0), (51, 221, 255)), explicit_colours=True)
     for name in ("one", "two", "three"):
@@ -352,7 +371,7 @@ def test_one_picture_alone_is_for_training() -> None:
 
 def test_where_the_splits_come_from_is_told_in_words(tmp_path: Path) -> None:
     write_set(tmp_path)
-    assert survey(tmp_path, 0.2, 3).origin == "no file; 20% held out as val by seed 3"
+    assert survey(tmp_path, 0.2, 3).division.origin == "no file; 20% held out as val by seed 3"
     (tmp_path / "train.txt").write_text("a\n")
     (tmp_path / "val.txt").write_text("b\n")
-    assert survey(tmp_path, 0.2, 3).origin == "train.txt, val.txt"
+    assert survey(tmp_path, 0.2, 3).division.origin == "train.txt, val.txt"

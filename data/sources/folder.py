@@ -59,7 +59,7 @@ class FolderSource:
 
     def names(self, split: Split) -> list[str]:
         """Paths below the picture folder, without ending; nested folders are kept."""
-        return list(self._layout.splits.get(split, []))
+        return list(self._layout.division.splits.get(split, []))
 
     def load(self, split: Split, index: int) -> Sample:
         """Read a picture, turned upright, and its mask.
@@ -69,7 +69,7 @@ class FolderSource:
             LabelError: the mask holds a label or colour that no class has.
             ImageError: the picture is damaged.
         """
-        name = self._layout.splits[split][index]
+        name = self._layout.division.splits[split][index]
         image_path, mask_path = self._layout.images[name], self._layout.masks[name]
         image = read_image(image_path)
         label_map = self.read_mask(mask_path)
@@ -101,6 +101,7 @@ def refuse_unusable(layout: Layout) -> None:
         DataError: a picture has no mask, two files claim one name, a split names a picture that is not
             there, or a picture is in two splits.
     """
+    division = layout.division
     more = "; `fcn data check` lists every fault"
     if layout.missing:
         name = layout.missing[0]
@@ -112,15 +113,15 @@ def refuse_unusable(layout: Layout) -> None:
         raise DataError(
             f"{layout.twins[0]} has the name of another file with another ending: rename or remove one of them{more}"
         )
-    if layout.unknown:
-        path, line = layout.unknown[0]
+    if division.unknown:
+        path, line = division.unknown[0]
         raise DataError(
             f"split file {path} names {line!r}, which is no picture of this set "
-            f"({len(layout.unknown)} such lines): correct the line or add the picture{more}"
+            f"({len(division.unknown)} such lines): correct the line or add the picture{more}"
         )
-    if layout.overlap:
+    if division.overlap:
         raise DataError(
-            f"{len(layout.overlap)} pictures are in more than one split, first {layout.overlap[0]!r}: "
+            f"{len(division.overlap)} pictures are in more than one split, first {division.overlap[0]!r}: "
             f"keep each in one, or scores are of pictures that were trained on{more}"
         )
 
