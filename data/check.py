@@ -12,7 +12,7 @@ from rich.console import Console
 from data.check_findings import among_pictures, in_files, in_labels, in_layout, in_splits, sum_counts
 from data.check_report import CheckReport, Finding, SplitSummary
 from data.check_sights import SPLITS, Sight, looks_at_layout, looks_at_source, see_all
-from data.errors import ConfigError, DataError
+from data.errors import DataError
 from data.labels import IGNORE_INDEX
 from data.sources.catalogue import SourceConfig, existing_root, open_source
 from data.sources.folder import read_label_map, remap_table
@@ -33,7 +33,7 @@ def run_check(
     *,
     val_fraction: float = 0.2,
     seed: int = 0,
-    remap: Mapping[int, int] | str | None = None,
+    remap: Mapping[int, int] | None = None,
     json: bool = False,
 ) -> int:
     """Check a data set and print what was found on stdout; a progress bar runs on stderr if that is a terminal.
@@ -43,7 +43,7 @@ def run_check(
         name: folder, camvid or shapes.
         val_fraction: As training will have it, like the next two.
         seed: Of the split.
-        remap: Labels to change, as {42: 255} or as text such as "42:255,43:255".
+        remap: Labels to change while masks are read, as {from: to}.
         json: Print JSON instead of tables.
 
     Returns:
@@ -52,8 +52,6 @@ def run_check(
     Raises:
         ConfigError: one of the settings cannot be.
     """
-    if isinstance(remap, str):
-        remap = parse_remap(remap)
     config = SourceConfig(name=name, root=root, val_fraction=val_fraction, seed=seed, remap=dict(remap or {}))
     report = check_source(config, progress=sys.stderr.isatty())
     if json:
@@ -61,19 +59,6 @@ def run_check(
     else:
         Console(highlight=False, soft_wrap=True).print(report.render())
     return report.exit_code
-
-
-def parse_remap(text: str) -> dict[int, int]:
-    """Read "42:255,43:255", with or without braces.
-
-    Raises:
-        ConfigError: the text is something else.
-    """
-    pairs = [part.split(":") for part in text.strip().removeprefix("{").removesuffix("}").split(",") if part.strip()]
-    try:
-        return {int(old.strip(" \"'")): int(new.strip(" \"'")) for old, new in pairs}
-    except ValueError:
-        raise ConfigError(f"remap {text!r}: write FROM:TO,FROM:TO, for instance 42:255") from None
 
 
 def check_source(config: SourceConfig, *, progress: bool = False) -> CheckReport:

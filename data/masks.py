@@ -150,10 +150,12 @@ def check_labels(mask: NDArray[np.uint8], labels: LabelMap, path: Path) -> None:
     wrong = np.flatnonzero(counts)
     if wrong.size:
         shown = ", ".join(str(int(label)) for label in wrong[:8]) + (", ..." if wrong.size > 8 else "")
+        # One label too many at the upper end is what counting from 1 looks like.
+        shifted = ". If the labels count from 1, name label 0 too" if wrong.tolist() == [labels.num_classes] else ""
         raise LabelError(
             f"mask {path} holds label {shown} ({int(counts.sum())} pixels); the label map names "
             f"0..{labels.num_classes - 1} and 255 is ignored: add a name, or read it as ignored with "
-            f"--data.remap.{wrong[0]} 255 (in fcn data check: --remap {wrong[0]}:255)"
+            f"--data.remap.{wrong[0]} 255 (in fcn data check: --remap.{wrong[0]} 255){shifted}"
         )
 
 
@@ -173,7 +175,7 @@ def refuse_black_and_white(counts: NDArray[np.int64], labels: LabelMap) -> None:
     if labels.num_classes > 1 and counts[0] and counts[IGNORE_INDEX] and not others:
         raise LabelError(
             f"the masks hold only 0 and 255, and 255 means ignored: not one pixel is {labels.names[1]!r}. If white "
-            f"means {labels.names[1]!r}, read it so with --data.remap.255 1 (in fcn data check: --remap 255:1), or "
+            f"means {labels.names[1]!r}, read it so with --data.remap.255 1 (in fcn data check: --remap.255 1), or "
             "give black and white as colours in labelmap.txt"
         )
 

@@ -12,9 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from data.check import check_source, parse_remap, run_check
+from data.check import check_source, run_check
 from data.check_report import CheckReport
-from data.errors import ConfigError
 from data.sources.catalogue import SourceConfig
 
 SIZE = (64, 80)
@@ -189,7 +188,7 @@ def test_masks_of_nothing_but_0_and_255_are_a_fault_until_255_is_a_class(root: P
         write_mask(root, white, path.stem)
     report = check(root)
     assert codes(report)[0] == ["mask-black-white"]
-    assert "--remap 255:1" in report.faults[0].message
+    assert "--remap.255 1" in report.faults[0].message
     assert codes(check(root, remap={255: 1})) == ([], [])
     remove(root, "labels.txt")
     (root / "labelmap.txt").write_text("ground:0,0,0::\ncat:255,255,255::\n")
@@ -300,22 +299,10 @@ def test_people_get_tables_and_sentences(root: Path, capsys: pytest.CaptureFixtu
         assert text in out
 
 
-def test_labels_may_be_changed_by_text_or_mapping(root: Path) -> None:
+def test_labels_may_be_changed(root: Path) -> None:
     write_mask(root, np.full(SIZE, 42, np.uint8))
     assert run_check(root) == 1
-    assert run_check(root, remap="42:0") == 0
     assert run_check(root, remap={42: 0}) == 0
-
-
-@pytest.mark.parametrize("text", ["42:255,43:0", "{42: 255, 43: 0}", '{"42": 255, "43": 0}', " 42:255 , 43:0 ,"])
-def test_a_remapping_is_read_as_people_write_it(text: str) -> None:
-    assert parse_remap(text) == {42: 255, 43: 0}
-
-
-@pytest.mark.parametrize("text", ["42", "a:b", "1:2:3", "42=255"])
-def test_a_remapping_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="write FROM:TO,FROM:TO"):
-        parse_remap(text)
 
 
 def test_names_that_are_not_unicode_are_printed_and_not_a_crash(root: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import LabelError
@@ -32,6 +32,7 @@ def label_maps(draw: st.DrawFn) -> LabelMap:
     return LabelMap(tuple(names), tuple(colours[:-1]), colours[-1], explicit_colours=True)
 
 
+@settings(deadline=None)
 @given(label_maps(), st.data())
 def test_colours_of_a_label_map_read_back_as_its_labels(labels: LabelMap, data: st.DataObject) -> None:
     known = st.sampled_from([*range(labels.num_classes), IGNORE_INDEX])
@@ -40,6 +41,7 @@ def test_colours_of_a_label_map_read_back_as_its_labels(labels: LabelMap, data: 
     np.testing.assert_array_equal(labels.from_colours(labels.colourise(label_map)), label_map)
 
 
+@settings(deadline=None)
 @given(label_maps())
 def test_labelmap_txt_gives_back_what_was_written(tmp_path_factory: pytest.TempPathFactory, labels: LabelMap) -> None:
     path = tmp_path_factory.mktemp("labels") / "labelmap.txt"
@@ -47,6 +49,7 @@ def test_labelmap_txt_gives_back_what_was_written(tmp_path_factory: pytest.TempP
     assert LabelMap.read(path) == labels
 
 
+@settings(deadline=None)
 @given(st.lists(NAMES, min_size=1, max_size=20, unique=True))
 def test_labels_txt_gives_back_what_was_written(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     path = tmp_path_factory.mktemp("labels") / "labels.txt"

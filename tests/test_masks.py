@@ -187,9 +187,14 @@ def test_a_label_that_no_class_has_is_refused_with_both_remedies(path: Path) -> 
     with pytest.raises(
         LabelError,
         match=r"mask\.png holds label 3, 42 \(3 pixels\); the label map names 0\.\.2 and 255 is ignored: add a name, "
-        r"or read it as ignored with --data\.remap\.3 255 \(in fcn data check: --remap 3:255\)",
+        r"or read it as ignored with --data\.remap\.3 255 \(in fcn data check: --remap\.3 255\)",
     ):
         check_labels(np.asarray([[0, 42, 42, 3]], dtype=np.uint8), NAMED, path)
+
+
+def test_labels_that_seem_to_count_from_one_are_told_so(path: Path) -> None:
+    with pytest.raises(LabelError, match="If the labels count from 1, name label 0 too"):
+        check_labels(np.asarray([[1, 2, 3]], dtype=np.uint8), NAMED, path)
 
 
 def test_many_unknown_labels_are_not_all_listed(path: Path) -> None:
@@ -208,7 +213,7 @@ def test_a_set_of_black_and_white_masks_is_refused_where_white_would_be_ignored(
     two = LabelMap.from_names(["ground", "tumour"])
     counts = np.zeros(256, dtype=np.int64)
     counts[[0, 255]] = 100, 10
-    with pytest.raises(LabelError, match=r"not one pixel is 'tumour'.*--data\.remap\.255 1 .*--remap 255:1"):
+    with pytest.raises(LabelError, match=r"not one pixel is 'tumour'.*--data\.remap\.255 1 .*--remap\.255 1"):
         refuse_black_and_white(counts, two)
     refuse_black_and_white(counts, LabelMap.from_names(["only"]))
     counts[1] = 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -245,6 +245,7 @@ def test_a_picture_with_flipped_bytes_raises_an_image_error_or_is_read(kind: str
             continue
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\xff\xd8\xff\xe0", b"II*\x00", b"GIF89a", b"BM", b"P6 "]))
 def test_random_bytes_raise_an_image_error(tail: bytes, head: bytes) -> None:
     try:
@@ -264,6 +265,7 @@ def test_a_files_name_stands_in_the_message(tmp_path: Path) -> None:
         read_image(tmp_path)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 33))
 def test_padding_repeats_the_edge_and_crops_back(height: int, width: int, multiple: int) -> None:
     image = np.arange(height * width * 3, dtype=np.int64).reshape(height, width, 3)

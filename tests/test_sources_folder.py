@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -346,12 +346,14 @@ def test_a_damaged_picture_is_refused_by_name(tmp_path: Path) -> None:
 NAMES = st.lists(st.text(max_size=6), min_size=2, max_size=40, unique=True)
 
 
+@settings(deadline=None)
 @given(NAMES, st.floats(0.01, 0.99), st.integers(0, 9))
 def test_holding_out_leaves_neither_side_empty_and_loses_nothing(names: list[str], fraction: float, seed: int) -> None:
     kept, held = hold_out(names, fraction, seed)
     assert kept
     assert held
     assert sorted(kept + held) == sorted(names)
+    assert 0.75 * fraction * len(names) - 1 <= len(held) <= 1.25 * fraction * len(names) + 1
     assert hold_out(names, fraction, seed) == (kept, held)
 
 

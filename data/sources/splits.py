@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -159,20 +160,22 @@ def _divide_by_folders(names: Collection[str], division: Division) -> None:
 def hold_out(names: list[str], fraction: float, seed: int) -> tuple[list[str], list[str]]:
     """Divide names into those kept and those held out, each by a hash of its own.
 
-    A name's side depends on nothing but the name and the seed, so that pictures added later move none
-    of the earlier ones. With two names or more, neither side is empty.
+    In a set of some hundreds a name's side depends on nothing but the name and the seed, so pictures
+    added later move none of the earlier ones. In a small set chance alone could hold out half of it:
+    there the number is kept within a quarter of what was asked for, and few names move. With two
+    names or more, neither side is empty.
 
     Returns:
         Kept and held-out names, in the order given.
     """
+    if len(names) < 2:
+        return list(names), []
     draw = {name: _chance(f"{seed}:{name}") for name in names}
-    held = {name for name in names if draw[name] < fraction}
-    if len(names) > 1 and not held:
-        held = {min(names, key=draw.__getitem__)}
-    elif len(names) > 1 and len(held) == len(names):
-        held.remove(max(names, key=draw.__getitem__))
-    elif len(names) == 1:
-        held = set()
+    wanted = fraction * len(names)
+    count = sum(chance < fraction for chance in draw.values())
+    count = min(max(count, math.floor(0.75 * wanted)), math.ceil(1.25 * wanted))
+    count = min(max(count, 1), len(names) - 1)
+    held = set(sorted(names, key=draw.__getitem__)[:count])
     return [name for name in names if name not in held], [name for name in names if name in held]
 
 
