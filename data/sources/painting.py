@@ -34,7 +34,7 @@ class Draws:
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """One number in [low, high)."""
-        return low + (high - low) * float(self.plane(1, 1)[0, 0])
+        return low + (high - low) * (int(self._bits.random_raw()) >> 11) * 2.0**-53
 
     def below(self, count: int) -> int:
         """One of 0 to count - 1."""

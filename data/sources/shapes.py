@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -80,7 +81,7 @@ class ShapesSource:
 
 def _draw_scene(draws: Draws, height: int, width: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     # Figures keep their share of the picture, whatever its size.
-    scale = max((height * width / (192 * 256)) ** 0.5, 0.1)
+    scale = max(math.sqrt(height * width / (192 * 256)), 0.1)
     hue = draws.uniform()
     canvas = draw_background(draws, height, width, scale, hue)
     scene = Scene(canvas, np.zeros((height, width), dtype=np.uint8), hue, draws.direction(), scale)
@@ -102,11 +103,13 @@ def _place_figures(draws: Draws, height: int, width: int, scale: float) -> list[
     placed: list[Figure] = []
     for label in order:
         radius = draws.uniform(20, 38) * scale
-        best, best_room = (0.0, 0.0), -np.inf
+        best, best_room = (0.0, 0.0), -math.inf
         for _ in range(6):
             centre = (draws.uniform(0.04, 0.96) * width, draws.uniform(0.04, 0.96) * height)
-            gaps = [np.sqrt((centre[0] - f.centre[0]) ** 2 + (centre[1] - f.centre[1]) ** 2) - f.radius for f in placed]
-            room = min(gaps, default=np.inf) - radius
+            gaps = [
+                math.sqrt((centre[0] - f.centre[0]) ** 2 + (centre[1] - f.centre[1]) ** 2) - f.radius for f in placed
+            ]
+            room = min(gaps, default=math.inf) - radius
             if room > best_room:
                 best, best_room = centre, room
             if room > 0:
@@ -121,7 +124,7 @@ def _shape(draws: Draws, label: int, centre: Point, radius: float, scale: float)
     width = 0.0
     points: tuple[Point, ...] = ()
     if label == RING:
-        width = max(draws.uniform(0.16, 0.42) * radius, 3.5 * scale, 2.0)
+        width = max(draws.uniform(0.2, 0.45) * radius, 4.0 * scale, 2.0)
     if label == TRIANGLE:
         a, b = draws.uniform(0.7, 1.0), draws.uniform(-0.35, 0.35)
         points = tuple((radius * x, radius * y) for x, y in ((1.0, b), (-0.75, a), (-0.75, -a)))
@@ -135,12 +138,12 @@ def _shape(draws: Draws, label: int, centre: Point, radius: float, scale: float)
 
 
 def _line(draws: Draws, height: int, width: int, scale: float) -> Figure:
-    """A bent stroke, 1.5 to 6 pixels wide at 192x256, mostly above 3."""
+    """A bent stroke, 2 to 7 pixels wide at 192x256, mostly above 4."""
     along = draws.direction()
-    reach = draws.uniform(0.3, 0.55) * (height * width) ** 0.5
+    reach = draws.uniform(0.3, 0.55) * math.sqrt(height * width)
     bend = draws.uniform(-0.3, 0.3) * reach
     points = ((-reach, 0.0), (draws.uniform(-0.3, 0.3) * reach, bend), (reach, draws.uniform(-0.3, 0.3) * reach))
     centre = (draws.uniform(0.25, 0.75) * width, draws.uniform(0.25, 0.75) * height)
     # The square root makes thin strokes rare: a network that predicts at stride 8 cannot follow them.
-    stroke = max((1.5 + 4.5 * draws.uniform() ** 0.5) * scale, 1.5)
+    stroke = max((2 + 5 * math.sqrt(draws.uniform())) * scale, 1.5)
     return Figure(LINE, centre, along, reach * 1.1, stroke, points)
