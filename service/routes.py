@@ -36,15 +36,35 @@ _DESCRIPTION: Final = (
     'orientation applied). Every fault is answered as {"error": {"code", "message", "hint"}}.'
 )
 
+
+def _fault(description: str, code: str, message: str) -> dict[str, Any]:
+    example = {"error": {"code": code, "message": message, "hint": "What to do about it."}}
+    return {"model": ErrorAnswer, "description": description, "content": {"application/json": {"example": example}}}
+
+
 _FAULTS: Final[dict[int | str, dict[str, Any]]] = {
-    400: {"model": ErrorAnswer, "description": "The picture is missing or the form is malformed."},
-    408: {"model": ErrorAnswer, "description": "The body did not arrive in time."},
-    413: {"model": ErrorAnswer, "description": "The body or the picture is too large."},
-    415: {"model": ErrorAnswer, "description": "The bytes are not a picture in a known format."},
-    422: {"model": ErrorAnswer, "description": "The picture is damaged, or an option has an impossible value."},
-    500: {"model": ErrorAnswer, "description": "The service failed; the log holds the X-Request-Id."},
-    503: {"model": ErrorAnswer, "description": "Full or still loading; see Retry-After."},
-    504: {"model": ErrorAnswer, "description": "No answer in time."},
+    400: _fault(
+        "The picture is missing or the form is malformed.",
+        "missing_image",
+        "The request has no body; a picture was expected.",
+    ),
+    408: _fault("The body did not arrive in time.", "upload_timed_out", "The body did not arrive within 60 s."),
+    413: _fault("The body or the picture is too large.", "body_too_large", "The body has more than 33554432 bytes."),
+    415: _fault(
+        "The bytes are not a picture in a known format.",
+        "unsupported_image",
+        "These 5 bytes are not a picture in a known format.",
+    ),
+    422: _fault(
+        "The picture is damaged, or an option has an impossible value.",
+        "damaged_image",
+        "The picture is damaged or truncated.",
+    ),
+    500: _fault(
+        "The service failed; the log holds the X-Request-Id.", "internal", "The service failed on this request."
+    ),
+    503: _fault("Full or still loading; see Retry-After.", "busy", "The service has as many requests as it takes."),
+    504: _fault("No answer in time.", "timed_out", "No answer within 60 s."),
 }
 _NOT_READY: Final[dict[int | str, dict[str, Any]]] = {503: _FAULTS[503]}
 _BINARY: Final = {"type": "string", "format": "binary"}

@@ -255,3 +255,25 @@ def test_places_never_leak_whatever_happens():
     kinds = {type(result) for result in results}
     assert kinds >= {ServiceError, ClientDisconnect, ZeroDivisionError, asyncio.CancelledError}
     admission.close()
+
+
+def test_many_requests_at_once_each_get_their_own_answer(tiny_bundle):
+    station, app = opened(Predictor(tiny_bundle), slots=2, queue=60)
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)]
+    names = ["red", "green", "blue", "background"]
+
+    def picture_of(number):
+        buffer = io.BytesIO()
+        Image.new("RGB", (number + 1, 2 * number + 1), colours[number % 4]).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    async def load():
+        async with client_of(app) as client:
+            asked = [client.post("/v1/segment?format=json", content=picture_of(number)) for number in range(48)]
+            return await asyncio.gather(*asked)
+
+    for number, response in enumerate(asyncio.run(load())):
+        answer = response.json()
+        assert (answer["width"], answer["height"]) == (number + 1, 2 * number + 1)
+        assert [entry["name"] for entry in answer["classes"]] == [names[number % 4]]
+    station.close()
