@@ -279,6 +279,20 @@ def test_a_missing_label_file_is_refused_with_the_number_of_lines_to_write(tmp_p
         FolderSource(tmp_path)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32, np.bool_])
+def test_masks_of_any_depth_without_a_label_file_are_counted(tmp_path: Path, dtype: type) -> None:
+    write_pair(tmp_path, "a")
+    (tmp_path / "masks" / "a.png").unlink()
+    Image.fromarray(np.eye(4, dtype=dtype)[:3]).save(tmp_path / "masks" / "a.tif")
+    write_pair(tmp_path, "b")
+    (tmp_path / "masks" / "b.png").write_text("damaged")
+    with pytest.raises(LabelError, match=r"2 lines for the labels 0\.\.1"):
+        FolderSource(tmp_path)
+    (tmp_path / "masks" / "a.tif").write_text("damaged")
+    with pytest.raises(LabelError, match="one class name a line into it, in the order of the labels"):
+        FolderSource(tmp_path)
+
+
 def test_black_and_white_masks_without_a_label_file_are_told_what_to_write(tmp_path: Path) -> None:
     write_set(tmp_path, ["a", "b"])
     (tmp_path / "labels.txt").unlink()

@@ -144,23 +144,28 @@ def read_label_map(layout: Layout) -> LabelMap:
         return labels
     top, white = -1, False
     for path in list(layout.masks.values())[:500]:
-        image = open_mask(path)
+        try:
+            image = open_mask(path)
+        except DataError:
+            continue  # told when the mask itself is read
         if len(image.getbands()) > 2:
             raise LabelError(
                 f"{root} has no labelmap.txt, and {path.name} is a coloured mask (mode {image.mode}): "
                 "write one line 'name:red,green,blue::' a class into labelmap.txt"
             )
-        values = np.asarray(image.getchannel(0)).astype(np.int64)
+        values = np.asarray(image)
+        values = values[..., 0] if values.ndim == 3 else values
         kept = values[(values != IGNORE_INDEX) & (values < MAX_CLASSES)]
-        top = max(top, int(kept.max(initial=-1)))
+        top = max(top, int(kept.max(initial=0)) if kept.size else -1)
         white |= bool((values == IGNORE_INDEX).any())
-    if white and top <= 0:
+    if top < 0:
+        raise LabelError(f"{root} has no labels.txt: write one class name a line into it, in the order of the labels")
+    if white and top == 0:
         raise LabelError(
             f"{root} has no labels.txt, and its masks hold only 0 and 255. If they are black and white, write "
             "labelmap.txt with the lines 'background:0,0,0::' and 'object:255,255,255::', with your own names"
         )
-    lines = max(top + 1, 1)
     raise LabelError(
-        f"{root} has no labels.txt: write one class name a line into it, {lines} lines for the labels 0..{lines - 1} "
-        "that its masks hold (255 is ignored and has no line)"
+        f"{root} has no labels.txt: write one class name a line into it, {top + 1} line{'s' * (top > 0)} for the "
+        f"labels 0..{top} that its masks hold (255 is ignored and has no line)"
     )

@@ -88,28 +88,27 @@ def draw_background(draws: Draws, height: int, width: int, scale: float, hue: fl
     """Cloudy mixture of two related colours under a slanting light, shape (H, W, 3), about 0 to 1."""
     dark = _rgb(hue, draws.uniform(0.15, 0.55), draws.uniform(0.2, 0.5))
     pale = _rgb(hue + draws.uniform(-0.12, 0.12), draws.uniform(0.1, 0.4), draws.uniform(0.5, 0.85))
-    cloud = np.zeros((height, width))
+    cloud = np.zeros((height, width), dtype=np.float32)
     for cell, share in ((80, 0.5), (30, 0.28), (11, 0.14), (4, 0.08)):
         cloud += share * _noise(draws, height, width, max(cell * scale, 1.5))
     rows, columns = (np.arange(height)[:, None] + 0.5) / height - 0.5, (np.arange(width) + 0.5) / width - 0.5
     slope = draws.direction()
     lighting = 1 + 0.35 * (slope[0] * columns + slope[1] * rows) - 0.35 * (rows * rows + columns * columns)
-    blend = np.clip(1.6 * cloud - 0.3, 0.0, 1.0).astype(np.float32)[..., None]
+    blend = np.clip(1.6 * cloud - 0.3, 0.0, 1.0)[..., None]
     return (dark.astype(np.float32) + (pale - dark).astype(np.float32) * blend) * lighting.astype(np.float32)[..., None]
 
 
-def _noise(draws: Draws, height: int, width: int, cell: float) -> NDArray[np.float64]:
+def _noise(draws: Draws, height: int, width: int, cell: float) -> NDArray[np.float32]:
     """Value noise in [0, 1): random values a ``cell`` apart, joined by 3t^2 - 2t^3 (Perlin, 1985)."""
-    grid = draws.plane(int(height / cell) + 3, int(width / cell) + 3)
-    shift_y, shift_x = draws.uniform(), draws.uniform()
-    for axis, length, shift in ((0, height, shift_y), (1, width, shift_x)):
-        place = np.arange(length) / cell + shift
+    grid = draws.plane(int(height / cell) + 3, int(width / cell) + 3).astype(np.float32)
+    # Columns first: whole rows of the result are then gathered at once.
+    for axis, length in ((1, width), (0, height)):
+        place = np.arange(length) / cell + draws.uniform()
         low = np.floor(place).astype(np.intp)
         t = place - low
-        t = t * t * (3 - 2 * t)
-        t = t[:, None] if axis == 0 else t
+        ease = (t * t * (3 - 2 * t)).astype(np.float32)
         first = np.take(grid, low, axis=axis)
-        grid = first + (np.take(grid, low + 1, axis=axis) - first) * t
+        grid = first + (np.take(grid, low + 1, axis=axis) - first) * (ease if axis == 1 else ease[:, None])
     return grid
 
 
