@@ -12,7 +12,7 @@ from typing import Literal
 from data.errors import ConfigError
 from data.sources.catalogue import SourceConfig
 
-UpsamplerChoice = Literal[
+UpsamplerName = Literal[
     "nearest", "bilinear", "bicubic", "learned", "learned-dense", "learned-random", "pixel-shuffle"
 ]
 
@@ -33,7 +33,7 @@ class ModelConfig:
     encoder: str = "timm-tf_efficientnet_lite0"
     encoder_weights: str = "packaged"
     finest_stride: Literal[32, 16, 8, 4] = 8
-    upsampler: UpsamplerChoice = "learned"
+    upsampler: UpsamplerName = "learned"
     head_channels: int = 128
     dropout: float = 0.1
 

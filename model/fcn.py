@@ -13,10 +13,12 @@ from torch.nn import functional
 
 from data.errors import ConfigError
 from model.encoders import make_encoder
-from model.upsample import UpsamplerName, make_upsampler
+from model.upsample import make_upsampler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from model.config import UpsamplerName
 
 COARSEST_STRIDE: Final = 32
 FINEST_STRIDES: Final = (32, 16, 8, 4)

@@ -14,10 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from data.errors import ConfigError
-
-UpsamplerName = Literal[
-    "nearest", "bilinear", "bicubic", "learned", "learned-dense", "learned-random", "pixel-shuffle"
-]
+from model.config import UpsamplerName
 
 FIXED: Final[tuple[UpsamplerName, ...]] = ("nearest", "bilinear", "bicubic")
 """Upsamplers without a parameter."""

@@ -1,0 +1,251 @@
+"""The command line: fcn train, evaluate, export, register, predict and data check.
+
+Functions import what they need when they are called, so that help is instant and the commands that
+serve (predict, register) work where torch is not installed.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from jsonargparse import auto_cli
+from rich.console import Console
+
+from data.errors import FcnError
+from data.sources.catalogue import SourceConfig, SourceName  # noqa: TC001  jsonargparse reads them at run time
+from model.config import (
+    AugmentConfig,
+    FitConfig,
+    LoaderConfig,
+    LossConfig,
+    ModelConfig,
+    OptimiserConfig,
+    TrainConfig,
+)
+from model.runtime.engine import EngineConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+console = Console()
+
+
+def train(
+    data: SourceConfig = SourceConfig(),
+    model: ModelConfig = ModelConfig(),
+    augment: AugmentConfig = AugmentConfig(),
+    loader: LoaderConfig = LoaderConfig(),
+    loss: LossConfig = LossConfig(),
+    optimiser: OptimiserConfig = OptimiserConfig(),
+    fit: FitConfig = FitConfig(),
+    seed: int = 0,
+    run: Path | None = None,
+    resume: Path | None = None,
+) -> None:
+    """Train an FCN on labelled pictures.
+
+    Args:
+        data: Where labelled pictures come from.
+        model: The network.
+        augment: What training pictures go through.
+        loader: How they reach the network.
+        loss: What is made small.
+        optimiser: How.
+        fit: How long and on what.
+        seed: Of the weights, the order and the crops.
+        run: Run directory to make; by default one under runs/ named after data, network and time.
+        resume: Run directory to go on with; its config.yaml is read, options given here override it.
+    """
+    from model.train import train as train_run  # noqa: PLC0415
+
+    config = TrainConfig(data, model, augment, loader, loss, optimiser, fit, seed)
+    name = f"{data.name}-fcn{model.finest_stride}s-{model.upsampler}-{datetime.now():%Y%m%d-%H%M%S}"
+    root = resume or run or Path("runs") / name
+    done = train_run(config, root, resume=resume is not None)
+    provenance = done.provenance()
+    console.print(
+        f"trained {provenance.get('epochs_done')} epochs in {provenance.get('training_seconds', 0) / 60:.1f} min, "
+        f"best val mIoU {100 * (provenance.get('best_val_miou') or 0):.2f}"
+    )
+    console.print(f"run directory: {root}\nnext: fcn evaluate {root}; fcn export {root}", highlight=False)
+
+
+def evaluate(
+    target: Path,
+    split: Literal["train", "val", "test"] = "val",
+    source: SourceName | None = None,
+    root: Path | None = None,
+    out: Path | None = None,
+    engine: EngineConfig = EngineConfig(precision="f32"),
+    json: bool = False,
+) -> None:
+    """Score a run, a checkpoint or a bundle: mIoU and its kin, boundary IoU, confusion matrix.
+
+    Args:
+        target: Run directory (its best checkpoint), a .ckpt in one, or a bundle.
+        split: Which pictures.
+        source: Kind of data; a run knows its own.
+        root: Folder of the data; a run knows its own.
+        out: Folder for evaluation.json, confusion.csv and confusion.png; by default beside the checkpoint.
+        engine: How a bundle is run.
+        json: Print JSON instead of a table.
+    """
+    import json as json_library  # noqa: PLC0415
+
+    from model.evaluate import (  # noqa: PLC0415
+        choose_data,
+        evaluate as evaluate_split,
+        open_matching,
+        open_target,
+        score_table,
+        write_evaluation,
+    )
+
+    predict, labels, known = open_target(target, engine)
+    data = open_matching(choose_data(known, source, root), labels)
+    evaluation = evaluate_split(predict, data, split, progress=not json)
+    folder = out or (target if target.is_dir() else target.parent.parent) / f"evaluation-{split}"
+    write_evaluation(evaluation, folder)
+    if json:
+        print(json_library.dumps(evaluation.to_dict(), indent=2))  # noqa: T201  the answer itself
+        return
+    console.print(score_table(evaluation))
+    console.print(f"written to {folder}", highlight=False)
+
+
+def export(
+    run: Path,
+    out: Path | None = None,
+    checkpoint: Literal["best", "last"] = "best",
+    name: str | None = None,
+    root: Path | None = None,
+) -> None:
+    """Export a run as a bundle: model.onnx and manifest.json, checked in torch, ONNX Runtime and OpenVINO.
+
+    Args:
+        run: Run directory.
+        out: Folder of the bundle; RUN/bundle by default.
+        checkpoint: Which one.
+        name: Of the model, shown by the service.
+        root: Where the run's pictures lie now, if they have moved.
+    """
+    from model.export import export as export_run  # noqa: PLC0415
+
+    bundle = export_run(run, out or run / "bundle", which=checkpoint, name=name, data_root=root)
+    scores = bundle.manifest.scores
+    shares = bundle.manifest.provenance["engine_agreement"]["largest_share_of_differing_pixels"]
+    console.print(
+        f"exported {bundle.manifest.name} {bundle.manifest.version}: val mIoU {100 * (scores['miou'] or 0):.2f}; "
+        f"the engines differ on {max(shares.values()):.4%} of the pixels at most"
+    )
+    console.print(f"bundle: {bundle.root}\nnext: fcn predict {bundle.root} PICTURES; fcn register {bundle.root}")
+
+
+def register(bundle: Path, name: str = "fcn-segmenter") -> None:
+    """Put a bundle into BentoML's model store, from where `bentoml build` takes it.
+
+    Args:
+        bundle: Folder that export made.
+        name: In the store.
+    """
+    from model.runtime.store import register as register_bundle  # noqa: PLC0415
+
+    console.print(f"registered as {register_bundle(bundle, name)}\nnext: bentoml build", highlight=False)
+
+
+def predict(
+    bundle: Path,
+    pictures: Path,
+    out: Path = Path("predictions"),
+    overlay: bool = True,
+    opacity: float = 0.5,
+    overwrite: bool = False,
+    engine: EngineConfig = EngineConfig(),
+) -> int:
+    """Label every picture of a folder: palette PNGs and overlays. What is done already is skipped.
+
+    Args:
+        bundle: Folder that export made.
+        pictures: A folder, walked to its bottom, or one picture.
+        out: Where to.
+        overlay: Write overlays too.
+        opacity: Of the overlays, 0 to 1.
+        overwrite: Label again what is done already.
+        engine: How the network is run.
+    """
+    from model.runtime.folder import predict_folder  # noqa: PLC0415
+
+    summary = predict_folder(bundle, pictures, out, engine, overlay=overlay, opacity=opacity, overwrite=overwrite)
+    return summary.report(console)
+
+
+def data_check(
+    path: Path,
+    source: SourceName = "folder",
+    val_fraction: float = 0.2,
+    seed: int = 0,
+    remap: dict[int, int] | None = None,
+    json: bool = False,
+) -> int:
+    """Look through a labelled data set before training: pairs, sizes, labels, shares, splits.
+
+    Args:
+        path: Folder of the data set.
+        source: Kind of data set.
+        val_fraction: As training will have it, where there are no split files.
+        seed: As training will have it.
+        remap: Labels to change while masks are read, as training will have it.
+        json: Print JSON instead of a table.
+    """
+    from data.check import run_check  # noqa: PLC0415
+
+    return run_check(path, source, val_fraction=val_fraction, seed=seed, remap=remap, json=json)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; faults that a person can mend are printed in one line.
+
+    Args:
+        arguments: Without the program's name; the process's own by default.
+
+    Returns:
+        Exit status: 0, 1 for a fault, 2 for a wrong option, 130 when interrupted.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    commands = {
+        "train": train,
+        "evaluate": evaluate,
+        "export": export,
+        "register": register,
+        "predict": predict,
+        "data": {"_help": "Look at labelled data.", "check": data_check},
+    }
+    try:
+        status = auto_cli(commands, args=_with_saved_config(given), prog="fcn", description=__doc__.splitlines()[0])
+    except FcnError as error:
+        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return int(status or 0)
+
+
+def _with_saved_config(arguments: list[str]) -> list[str]:
+    """Let ``--resume RUN`` begin from RUN/config.yaml, so that other options override what was saved."""
+    if not arguments or arguments[0] != "train":
+        return arguments
+    for index, argument in enumerate(arguments):
+        value = argument.partition("=")[2] if argument.startswith("--resume=") else None
+        if argument == "--resume" and index + 1 < len(arguments):
+            value = arguments[index + 1]
+        if value and (Path(value) / "config.yaml").is_file():
+            return ["train", "--config", str(Path(value) / "config.yaml"), *arguments[1:]]
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""Score anything that turns a picture into a label map: a checkpoint, a bundle, a function."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from data.errors import DataError, RunError
+from data.labels import IGNORE_INDEX
+from data.sources.catalogue import SourceConfig, open_source
+from model.metrics import BoundaryIoU, Scores, by_name, none_if_nan
+from model.run import Run
+from model.runtime.bundle import MANIFEST_FILE, read_bundle
+from model.runtime.engine import EngineConfig
+from model.runtime.predictor import Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from data.labels import LabelMap
+    from data.sources.source import Source, Split
+    from model.fcn import FCN
+
+    Predict = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+
+SCHEMA_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one split.
+
+    Attributes:
+        split: Its name.
+        pictures: Number of pictures scored.
+        labels: Class names.
+        confusion: Pixels by true class (row) and predicted class (column), shape (C, C).
+        scores: From that matrix.
+        boundary_iou: Mean over classes.
+        class_boundary_iou: Shape (C,).
+    """
+
+    split: Split
+    pictures: int
+    labels: LabelMap
+    confusion: NDArray[np.int64]
+    scores: Scores
+    boundary_iou: float
+    class_boundary_iou: NDArray[np.float64]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "split": self.split,
+            "pictures": self.pictures,
+            **self.scores.to_dict(self.labels),
+            "boundary_iou": none_if_nan(self.boundary_iou),
+            "class_boundary_iou": by_name(self.labels, self.class_boundary_iou),
+        }
+
+
+def evaluate(predict: Predict, source: Source, split: Split = "val", *, progress: bool = True) -> Evaluation:
+    """Score a split: one confusion matrix summed over it, ignored pixels left out.
+
+    Args:
+        predict: Picture (H, W, 3) uint8 to label map (H, W) uint8.
+        source: Labelled pictures.
+        split: Which of them.
+        progress: Show a bar.
+
+    Raises:
+        DataError: the split is empty or a sample is faulty.
+    """
+    count = len(source.names(split))
+    if not count:
+        raise DataError(f"split {split!r} has no picture to score")
+    labels = source.label_map
+    confusion = MulticlassConfusionMatrix(labels.num_classes, ignore_index=IGNORE_INDEX, validate_args=False)
+    boundary = BoundaryIoU(labels.num_classes)
+    for index in track(
+        range(count), f"scoring {split}", disable=not progress, transient=True, console=Console(stderr=True)
+    ):
+        sample = source.load(split, index)
+        predicted = predict(sample.image)
+        confusion.update(
+            torch.from_numpy(predicted.astype(np.int64)), torch.from_numpy(sample.label_map.astype(np.int64))
+        )
+        boundary.update(predicted, sample.label_map)
+    matrix = confusion.compute().numpy()
+    return Evaluation(
+        split, count, labels, matrix, Scores.from_confusion(matrix), boundary.mean(), boundary.class_iou()
+    )
+
+
+def network_predict(network: FCN) -> Predict:
+    """A network as a function from picture to label map, whole pictures in 32-bit."""
+
+    @torch.inference_mode()
+    def predict(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+        labels: NDArray[np.uint8] = network(tensor)[0].argmax(0).to(torch.uint8).numpy()
+        return labels
+
+    return predict
+
+
+def open_target(target: Path, engine: EngineConfig) -> tuple[Predict, LabelMap, SourceConfig | None]:
+    """What to score: a run (its best checkpoint), one of its checkpoints, or a bundle.
+
+    Returns:
+        The function, its classes, and the data of the run; None for a bundle, which does not know.
+
+    Raises:
+        RunError: it is none of these.
+    """
+    if (target / MANIFEST_FILE).is_file():
+        predictor = Predictor(read_bundle(target), engine)
+        return lambda image: predictor.predict(image).label_map, predictor.bundle.manifest.labels, None
+    if target.suffix == ".ckpt":
+        run, which = Run.open(target.parent.parent), target.stem
+    elif target.is_dir():
+        run, which = Run.open(target), "best"
+    else:
+        raise RunError(f"{target} is neither a run directory, a checkpoint (.ckpt) in one, nor a bundle")
+    return network_predict(run.network(which)), run.labels(), run.config().data
+
+
+def choose_data(known: SourceConfig | None, source: str | None, root: Path | None) -> SourceConfig:
+    """The data to score on: the run's own unless told otherwise.
+
+    Raises:
+        RunError: nothing is known and nothing told.
+    """
+    if known is None and source is None:
+        raise RunError("a bundle does not know its data: give it with --source camvid --root PATH")
+    config = known if known is not None and source in (None, known.name) else SourceConfig(name=source)  # type: ignore[arg-type]
+    return replace(config, root=root) if root is not None else config
+
+
+def open_matching(config: SourceConfig, labels: LabelMap) -> Source:
+    """Open a source and make sure that its classes are the network's.
+
+    Raises:
+        DataError: they are not.
+    """
+    source = open_source(config)
+    if source.label_map.names != labels.names:
+        raise DataError(
+            f"the network knows {', '.join(labels.names)}; the data names {', '.join(source.label_map.names)}: "
+            "both need the same classes in the same order"
+        )
+    return source
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
+    """Write evaluation.json, confusion.csv and confusion.png."""
+    from model.plots import draw_confusion  # noqa: PLC0415  matplotlib takes a second to import
+
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False)
+    (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
+    names = evaluation.labels.names
+    rows = [",".join(["true \\ predicted", *names])]
+    rows += [
+        ",".join([name, *map(str, row)]) for name, row in zip(names, evaluation.confusion.tolist(), strict=True)
+    ]
+    (folder / "confusion.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    draw_confusion(evaluation.confusion, evaluation.labels, folder / "confusion.png")
+
+
+def score_table(evaluation: Evaluation) -> Table:
+    """Scores of every class and their means, for a terminal."""
+    scores = evaluation.scores
+    table = Table(title=f"{evaluation.split}: {evaluation.pictures} pictures, percent", title_justify="left")
+    table.add_column("class")
+    for name in ("IoU", "accuracy", "boundary IoU"):
+        table.add_column(name, justify="right")
+    rows = zip(
+        evaluation.labels.names, scores.class_iou, scores.class_accuracy, evaluation.class_boundary_iou, strict=True
+    )
+    for name, *values in rows:
+        table.add_row(name, *map(_percent, values))
+    table.add_section()
+    table.add_row("mean", *map(_percent, (scores.miou, scores.mean_accuracy, evaluation.boundary_iou)), style="bold")
+    table.add_row("pixel accuracy", "", _percent(scores.pixel_accuracy), "")
+    table.add_row("frequency-weighted IoU", _percent(scores.frequency_weighted_iou), "", "")
+    return table
+
+
+def _percent(value: float) -> str:
+    return "-" if np.isnan(value) else f"{100 * value:.1f}"

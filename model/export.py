@@ -1,0 +1,209 @@
+"""A trained network to a bundle: one ONNX graph from picture to label map, checked in three engines."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from data.errors import ExportError
+from data.pixels import pad_to_multiple
+from model.evaluate import choose_data, evaluate, network_predict, open_matching
+from model.fcn import COARSEST_STRIDE
+from model.run import Run
+from model.runtime.bundle import Bundle, Manifest, read_bundle, write_bundle
+from model.runtime.engine import INPUT, OUTPUTS, EngineConfig, open_engine
+from model.runtime.predictor import Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from data.sources.source import Source, Split
+    from model.fcn import FCN
+
+OPSET: Final = 20
+CHECKED_PICTURES: Final = 8
+LARGEST_DISAGREEMENT: Final = 1e-3
+"""Share of pixels on which two engines may differ: where two classes score the same to rounding."""
+
+
+class Labeller(nn.Module):
+    """The exported graph: picture in, label map and confidence out.
+
+    The argmax belongs inside: full-size logits never leave the engine.
+
+    Args:
+        network: In evaluation mode.
+    """
+
+    def __init__(self, network: FCN) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Label a batch.
+
+        Args:
+            image: RGB, shape (N, H, W, 3), uint8, sides multiples of 32.
+
+        Returns:
+            Label map and confidence, both (N, H, W) uint8; a confidence of 255 is a probability of 1.
+        """
+        logits = self.network(image.permute(0, 3, 1, 2))
+        top = logits.amax(dim=1)
+        # The softmax of the largest logit: 1 / sum exp(logit - largest).
+        confidence = 1 / (logits - top[:, None]).exp().sum(dim=1)
+        return logits.argmax(dim=1).to(torch.uint8), (confidence * 255).round().to(torch.uint8)
+
+
+def export(
+    root: Path,
+    out: Path,
+    *,
+    which: str = "best",
+    name: str | None = None,
+    data_root: Path | None = None,
+    progress: bool = True,
+) -> Bundle:
+    """Export a run's checkpoint as a bundle.
+
+    The scores in its manifest are those of the exported graph itself, in 32-bit, on the val split.
+
+    Args:
+        root: Run directory.
+        out: Folder of the bundle; an older bundle there is replaced once the new one has passed.
+        which: best or last.
+        name: Of the model; by default made of the data and the network.
+        data_root: Where the run's pictures lie now, if they have moved.
+        progress: Show bars.
+
+    Raises:
+        RunError: there is no such run or checkpoint.
+        DataError: the val split cannot be read.
+        ExportError: torch, ONNX Runtime and OpenVINO disagree; nothing is written then.
+    """
+    run = Run.open(root)
+    config = run.config()
+    network = run.network(which)
+    labels = run.labels()
+    source = open_matching(choose_data(config.data, None, data_root), labels)
+    split: Split = "val"
+    graph = to_onnx(network)
+    manifest = Manifest(
+        name=name or f"{config.data.name}-fcn{config.model.finest_stride}s",
+        labels=labels,
+        stride=COARSEST_STRIDE,
+        encoder=config.model.encoder,
+        upsampler=config.model.upsampler,
+        finest_stride=config.model.finest_stride,
+        model_sha256="",
+        scores={},
+        provenance={},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        trial = write_bundle(Path(folder) / "bundle", graph, manifest)
+        agreement = check_agreement(network, trial, source, split)
+        predictor = Predictor(trial, EngineConfig(precision="f32"))
+        scores = evaluate(
+            lambda image: predictor.predict(image).label_map, source, split, progress=progress
+        ).to_dict()
+    fields = {**asdict(manifest), "labels": labels}
+    fields["scores"] = scores
+    fields["provenance"] = {
+        **run.provenance(),
+        "checkpoint": which,
+        "data": config.data.name,
+        "pictures": {part: len(source.names(part)) for part in ("train", "val")},
+        "engine_agreement": agreement,
+        "export": {"opset": OPSET, "torch": torch.__version__},
+    }
+    write_bundle(out, graph, Manifest(**fields))
+    return read_bundle(out)
+
+
+def to_onnx(network: FCN) -> bytes:
+    """The graph from uint8 picture to label map and confidence, with dynamic batch and sides.
+
+    Args:
+        network: Any FCN.
+
+    Raises:
+        ExportError: torch cannot export this network (some encoders hold what ONNX does not).
+    """
+    labeller = Labeller(network).eval()
+    # Unequal sides, and a batch above 1: sizes of 1 would be taken as constants.
+    example = torch.zeros(2, 3 * COARSEST_STRIDE, 4 * COARSEST_STRIDE, 3, dtype=torch.uint8)
+    rows, columns = torch.export.Dim("rows", min=1, max=4096), torch.export.Dim("columns", min=1, max=4096)
+    shapes = {"image": {0: torch.export.Dim("batch", min=1), 1: COARSEST_STRIDE * rows, 2: COARSEST_STRIDE * columns}}
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                labeller,
+                (example,),
+                input_names=[INPUT],
+                output_names=list(OUTPUTS),
+                dynamic_shapes=shapes,
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+            path = Path(folder) / "model.onnx"
+            program.save(path, external_data=False)
+            return path.read_bytes()
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
+        raise ExportError(f"{network.name} cannot be exported to ONNX: {str(error).splitlines()[0]}") from error
+    finally:
+        logger.setLevel(level)
+
+
+def check_agreement(network: FCN, bundle: Bundle, source: Source, split: Split) -> dict[str, Any]:
+    """Compare the label maps of torch, ONNX Runtime and OpenVINO, all in 32-bit.
+
+    Args:
+        network: What was trained.
+        bundle: What was exported.
+        source: Gives the pictures.
+        split: The first pictures of this split, 8 at most.
+
+    Returns:
+        Number of pictures, and for each pair of engines the largest share of pixels of one picture that differ.
+
+    Raises:
+        ExportError: more than 1e-3 of the pixels of a picture differ; the message gives the shares.
+    """
+    engines: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {"torch": network_predict(network)}
+    for name in ("onnxruntime", "openvino"):
+        engine = open_engine(bundle, EngineConfig(engine=name, precision="f32"))  # type: ignore[arg-type]
+        engines[name] = lambda image, engine=engine: engine.run(image[None])[0][0]
+    pairs = [("torch", "onnxruntime"), ("torch", "openvino"), ("onnxruntime", "openvino")]
+    worst = dict.fromkeys(pairs, 0.0)
+    count = min(CHECKED_PICTURES, len(source.names(split)))
+    for index in range(count):
+        image = pad_to_multiple(source.load(split, index).image, COARSEST_STRIDE)
+        found = {name: predict(image) for name, predict in engines.items()}
+        for pair in pairs:
+            share = float(np.mean(found[pair[0]] != found[pair[1]]))
+            worst[pair] = max(worst[pair], share)
+    shares = {f"{one} / {other}": share for (one, other), share in worst.items()}
+    if max(shares.values(), default=0.0) > LARGEST_DISAGREEMENT:
+        told = "; ".join(f"{pair}: {share:.2%} of the pixels" for pair, share in shares.items())
+        raise ExportError(
+            f"the engines disagree on {count} pictures of {split} ({told}; at most {LARGEST_DISAGREEMENT:.1%} "
+            "is allowed): nothing was written. Please report the encoder and versions"
+        )
+    return {"pictures": count, "largest_share_of_differing_pixels": shares}
