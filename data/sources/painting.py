@@ -95,7 +95,9 @@ def draw_background(draws: Draws, height: int, width: int, scale: float, hue: fl
     slope = draws.direction()
     lighting = 1 + 0.35 * (slope[0] * columns + slope[1] * rows) - 0.35 * (rows * rows + columns * columns)
     blend = np.clip(1.6 * cloud - 0.3, 0.0, 1.0)[..., None]
-    return (dark.astype(np.float32) + (pale - dark).astype(np.float32) * blend) * lighting.astype(np.float32)[..., None]
+    canvas: NDArray[np.float32] = dark.astype(np.float32) + (pale - dark).astype(np.float32) * blend
+    canvas *= lighting.astype(np.float32)[..., None]
+    return canvas
 
 
 def _noise(draws: Draws, height: int, width: int, cell: float) -> NDArray[np.float32]:
