@@ -387,7 +387,7 @@ def test_one_picture_alone_is_for_training() -> None:
 
 def test_where_the_splits_come_from_is_told_in_words(tmp_path: Path) -> None:
     write_set(tmp_path)
-    assert survey(tmp_path, 0.2, 3).division.origin == "no file; 20% held out as val by seed 3"
+    assert survey(tmp_path, 0.2, 3).division.origin == "the names; 20% held out as val by seed 3"
     (tmp_path / "train.txt").write_text("a\n")
     (tmp_path / "val.txt").write_text("b\n")
     assert survey(tmp_path, 0.2, 3).division.origin == "train.txt, val.txt"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path  # noqa: TC003 - jsonargparse reads the annotations when it runs
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from data.errors import ConfigError, DataError

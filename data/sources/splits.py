@@ -101,7 +101,7 @@ def divide(root: Path, names: list[str], val_fraction: float, seed: int) -> Divi
     if "train" not in splits:
         taken = set().union(*splits.values())
         splits["train"] = [name for name in pool if name not in taken]
-        division.origin = division.origin or "no file"
+        division.origin = division.origin or "the names"
     if "val" not in splits:
         splits["train"], splits["val"] = hold_out(splits["train"], val_fraction, seed)
         division.origin += f"; {val_fraction:.0%} held out as val by seed {seed}"
