@@ -15,7 +15,7 @@ import pytest
 from data.errors import BundleError, ConfigError, ImageError
 from model.runtime.bundle import write_bundle
 from model.runtime.engine import EngineConfig, open_engine
-from model.runtime.openvino_engine import OpenVinoEngine
+from model.runtime.openvino_engine import LARGEST_COMPILED, OpenVinoEngine
 from model.runtime.processors import usable_processors
 from model.runtime.shapes import FrequentShapes
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Noise = Callable[[int, int], NDArray[np.uint8]]
 
 HAS_BF16 = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+NATIVE_BF16 = ov.Core().get_property("CPU", "INFERENCE_PRECISION_HINT") == ov.Type.bf16
 CONFIGS = [
     EngineConfig(precision="f32"),
     EngineConfig(),
@@ -71,7 +72,7 @@ def test_the_engines_agree_in_f32(tiny_bundle: Bundle, noise: Noise) -> None:
 
 
 def test_the_precision_in_force_is_told(tiny_bundle: Bundle) -> None:
-    assert open_engine(tiny_bundle, EngineConfig()).precision == ("bf16" if HAS_BF16 else "f32")
+    assert open_engine(tiny_bundle, EngineConfig()).precision == ("bf16" if NATIVE_BF16 else "f32")
     assert open_engine(tiny_bundle, EngineConfig(precision="f32")).precision == "f32"
     assert open_engine(tiny_bundle, EngineConfig(engine="onnxruntime")).precision == "f32"
     if HAS_BF16:
@@ -124,6 +125,14 @@ def test_no_more_shapes_are_held_than_there_is_room_for(tiny_bundle: Bundle, noi
     assert len(engine.compiled_shapes) == 4
 
 
+def test_a_large_shape_never_gets_its_own_network(tiny_bundle: Bundle) -> None:
+    engine = OpenVinoEngine(tiny_bundle, EngineConfig(precision="f32"))
+    images = np.zeros((1, LARGEST_COMPILED // 1024 + 32, 1024, 3), dtype=np.uint8)
+    for _ in range(4):
+        engine.run(images)
+    assert engine.compiled_shapes == []
+
+
 def test_shapes_that_take_turns_do_not_push_each_other_out() -> None:
     frequent = FrequentShapes(capacity=2, sights=2, window=12)
     held = [(1,), (2,)]
@@ -172,8 +181,14 @@ def test_a_network_with_other_outputs_is_a_bundle_error(tiny_bundle: Bundle, eng
 
     model = onnx.load(tiny_bundle.model_path)
     del model.graph.output[1]
-    bundle = write_bundle(tmp_path / "other", model.SerializeToString(), tiny_bundle.manifest)
-    with pytest.raises(BundleError, match=r"gives \['label_map'\]"):
+    bundle = write_bundle(tmp_path / "one", model.SerializeToString(), tiny_bundle.manifest)
+    with pytest.raises(BundleError, match="gives label_map uint8; it should take"):
+        open_engine(bundle, EngineConfig(engine=engine))
+
+    model = onnx.load(tiny_bundle.model_path)
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("best", onnx.TensorProto.INT64, ["n", "h", "w"]))
+    bundle = write_bundle(tmp_path / "wide", model.SerializeToString(), tiny_bundle.manifest)
+    with pytest.raises(BundleError, match="best int64"):
         open_engine(bundle, EngineConfig(engine=engine))
 
 

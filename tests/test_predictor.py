@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.errors import ConfigError, ImageError
+from data.errors import BundleError, ConfigError, ImageError
 from model.runtime.bundle import write_bundle
 from model.runtime.engine import EngineConfig
 from model.runtime.predictor import Predictor
@@ -19,6 +19,7 @@ from model.runtime.tiles import tile_axis
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -187,8 +188,17 @@ def test_a_tile_below_the_stride_is_refused(tiny_bundle: Bundle) -> None:
         Predictor(tiny_bundle, F32, max_tile=31)
 
 
-def test_warm_up_runs_the_network(tiny_bundle: Bundle) -> None:
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_warm_up_finds_a_network_that_takes_one_size_alone(tiny_bundle: Bundle, tmp_path: Path, engine: str) -> None:
+    import onnx
+
     Predictor(tiny_bundle, F32, max_tile=32).warm_up()
+    model = onnx.load(tiny_bundle.model_path)
+    for index, size in enumerate((1, 96, 96)):
+        model.graph.input[0].type.tensor_type.shape.dim[index].dim_value = size
+    bundle = write_bundle(tmp_path / "fixed", model.SerializeToString(), tiny_bundle.manifest)
+    with pytest.raises(BundleError, match="cannot run a picture of 64x64"):
+        Predictor(bundle, EngineConfig(engine=engine)).warm_up()
 
 
 @settings(deadline=None)

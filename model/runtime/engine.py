@@ -123,15 +123,21 @@ def check_images(images: NDArray[np.uint8], stride: int) -> None:
 def check_interface(bundle: Bundle, inputs: Iterable[str], outputs: Iterable[str]) -> None:
     """Refuse a network whose inputs and outputs are not those of an exported FCN.
 
+    Args:
+        bundle: For the message.
+        inputs: Name and dtype of each, such as ``image uint8``.
+        outputs: Likewise.
+
     Raises:
         BundleError: names both.
     """
     found = (sorted(inputs), sorted(outputs))
-    expected = ([INPUT], sorted(OUTPUTS))
+    expected = ([f"{INPUT} uint8"], sorted(f"{name} uint8" for name in OUTPUTS))
     if found != expected:
+        takes, gives = (", ".join(names) for names in found)
         raise BundleError(
-            f"{bundle.model_path} takes {found[0]} and gives {found[1]}; {expected[0]} and {expected[1]} are expected: "
-            "export the run with 'fcn export'"
+            f"{bundle.model_path} takes {takes} and gives {gives}; it should take {', '.join(expected[0])} "
+            f"and give {', '.join(expected[1])}: export the run with 'fcn export'"
         )
 
 

@@ -104,7 +104,11 @@ def predict_folder(
         wanted_opacity = opacity if overlay else None
         todo = [p for p in listed if overwrite or not journal.done(p.name, p.path, _label_path(p), wanted_opacity)]
         job = _Job(bundle.manifest.labels, out, journal, wanted_opacity, console or Console(stderr=True))
-        failed = job.run(todo, Predictor(bundle, config)) if todo else []
+        failed = []
+        if todo:
+            predictor = Predictor(bundle, config)
+            predictor.warm_up()
+            failed = job.run(todo, predictor)
     except OSError as error:
         raise ConfigError(f"{out} cannot be written ({error}): free space or name another folder") from error
     return FolderSummary(

@@ -32,6 +32,9 @@ class OnnxRuntimeEngine:
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = config.threads or usable_processors()
+        # Its arena never gives memory back: one 2048x2048 picture leaves 1.8 GB held with it and 0.2 GB without,
+        # at the same speed.
+        options.enable_cpu_mem_arena = False
         options.log_severity_level = 3  # errors only: a warning about an odd node helps nobody who serves
         try:
             self._session = ort.InferenceSession(bundle.model_path, options, providers=["CPUExecutionProvider"])
@@ -39,8 +42,8 @@ class OnnxRuntimeEngine:
             raise not_a_network(bundle, error) from error
         check_interface(
             bundle,
-            (node.name for node in self._session.get_inputs()),
-            (node.name for node in self._session.get_outputs()),
+            (f"{node.name} {node.type[7:-1]}" for node in self._session.get_inputs()),  # "tensor(uint8)"
+            (f"{node.name} {node.type[7:-1]}" for node in self._session.get_outputs()),
         )
         self._stride = bundle.manifest.stride
 

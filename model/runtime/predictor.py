@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from data.errors import ConfigError, ImageError
+from data.errors import BundleError, ConfigError, ImageError
 from data.pixels import pad_to_multiple
 from model.runtime.engine import DEFAULT_CONFIG, open_engine
 from model.runtime.tiles import tile_axis
@@ -86,8 +86,19 @@ class Predictor:
         return Segmentation(label_map, confidence)
 
     def warm_up(self) -> None:
-        """Run one small picture, so that the first caller does not wait for what an engine puts off."""
-        self.predict(np.zeros((2 * self._stride, 2 * self._stride, 3), dtype=np.uint8))
+        """Run one small picture: the first caller need not wait, and a network that cannot run is found out.
+
+        Raises:
+            BundleError: the network loads and does not run, as one whose size is fixed.
+        """
+        side = 2 * self._stride
+        try:
+            self.predict(np.zeros((side, side, 3), dtype=np.uint8))
+        except Exception as error:  # the engines' own errors have no common base
+            reason = " ".join(str(error).split())[:300]
+            raise BundleError(
+                f"{self.bundle.model_path} cannot run a picture of {side}x{side} ({reason}): export the run again"
+            ) from error
 
 
 def _check(image: object) -> None:
