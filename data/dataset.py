@@ -6,7 +6,7 @@ import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -72,8 +72,7 @@ class DecodedSplit:
         """
         decoded = cls()
         count = len(source.names(split))
-        store = _Store(memory_limit, cache_dir)
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        with _Store(memory_limit, cache_dir) as store, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             # In short batches, so that what is decoded ahead stays small.
             for first in range(0, count, 32):
                 indices = range(first, min(first + 32, count))
@@ -100,6 +99,14 @@ class _Store:
         self._folder = folder
         self._file: IO[bytes] | None = None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The maps hold the file open by themselves; it goes when the last of them goes.
+        if self._file is not None:
+            self._file.close()
+
     def keep(self, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The array itself, or a read-only map of its copy on disk."""
         self._left -= array.nbytes
@@ -107,7 +114,7 @@ class _Store:
             return array
         try:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  the maps outlive this call
+                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  closed in __exit__
             offset = self._file.seek(0, os.SEEK_END)
             self._file.write(np.ascontiguousarray(array).data)
             self._file.flush()

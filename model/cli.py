@@ -7,16 +7,15 @@ serve (predict, register) work where torch is not installed.
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import auto_cli
 from rich.console import Console
 
 from data.errors import FcnError
-from data.sources.catalogue import SourceConfig, SourceName  # noqa: TC001  jsonargparse reads them at run time
+from data.sources.catalogue import SourceConfig, SourceName
 from model.config import (
     AugmentConfig,
     FitConfig,
@@ -96,24 +95,17 @@ def evaluate(
     """
     import json as json_library  # noqa: PLC0415
 
-    from model.evaluate import (  # noqa: PLC0415
-        choose_data,
-        evaluate as evaluate_split,
-        open_matching,
-        open_target,
-        score_table,
-        write_evaluation,
-    )
+    from model import evaluate as scoring  # noqa: PLC0415
 
-    predict, labels, known = open_target(target, engine)
-    data = open_matching(choose_data(known, source, root), labels)
-    evaluation = evaluate_split(predict, data, split, progress=not json)
+    predict_labels, labels, known = scoring.open_target(target, engine)
+    data = scoring.open_matching(scoring.choose_data(known, source, root), labels)
+    evaluation = scoring.evaluate(predict_labels, data, split, progress=not json)
     folder = out or (target if target.is_dir() else target.parent.parent) / f"evaluation-{split}"
-    write_evaluation(evaluation, folder)
+    scoring.write_evaluation(evaluation, folder)
     if json:
         print(json_library.dumps(evaluation.to_dict(), indent=2))  # noqa: T201  the answer itself
         return
-    console.print(score_table(evaluation))
+    console.print(scoring.score_table(evaluation))
     console.print(f"written to {folder}", highlight=False)
 
 
@@ -180,7 +172,12 @@ def predict(
     from model.runtime.folder import predict_folder  # noqa: PLC0415
 
     summary = predict_folder(bundle, pictures, out, engine, overlay=overlay, opacity=opacity, overwrite=overwrite)
-    return summary.report(console)
+    console.print(
+        f"{summary.written} labelled in {summary.seconds:.1f} s, {summary.skipped} done before, "
+        f"{len(summary.failed)} could not be read\nwritten to {out}",
+        highlight=False,
+    )
+    return 1 if summary.failed else 0
 
 
 def data_check(
@@ -203,7 +200,9 @@ def data_check(
     """
     from data.check import run_check  # noqa: PLC0415
 
-    return run_check(path, source, val_fraction=val_fraction, seed=seed, remap=remap, json=json)
+    return run_check(
+        None if source == "shapes" else path, source, val_fraction=val_fraction, seed=seed, remap=remap, json=json
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -216,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, 1 for a fault, 2 for a wrong option, 130 when interrupted.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {
+    commands: dict[str, Any] = {
         "train": train,
         "evaluate": evaluate,
         "export": export,

@@ -12,9 +12,7 @@ from typing import Literal
 from data.errors import ConfigError
 from data.sources.catalogue import SourceConfig
 
-UpsamplerName = Literal[
-    "nearest", "bilinear", "bicubic", "learned", "learned-dense", "learned-random", "pixel-shuffle"
-]
+UpsamplerName = Literal["nearest", "bilinear", "bicubic", "learned", "learned-dense", "learned-random", "pixel-shuffle"]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import importlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import segmentation_models_pytorch as smp
 import torch
@@ -153,12 +153,12 @@ def _load_file(module: nn.Module, path: Path) -> None:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file  # noqa: PLC0415  comes with smp, needed only here
 
-            state = load_file(path)
+            state: dict[str, Any] = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ConfigError(f"{path} is not a readable state dict: {error}") from error
-    state = state.get("state_dict", state)
+    state = dict(state.get("state_dict", state))
     # A whole network's state dict holds the encoder under a prefix: smp's own, or ours inside a checkpoint.
     for prefix in ("network.encoder.", "encoder."):
         inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

@@ -19,7 +19,6 @@ from data.sources.catalogue import SourceConfig, open_source
 from model.metrics import BoundaryIoU, Scores, by_name, none_if_nan
 from model.run import Run
 from model.runtime.bundle import MANIFEST_FILE, read_bundle
-from model.runtime.engine import EngineConfig
 from model.runtime.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from data.labels import LabelMap
     from data.sources.source import Source, Split
     from model.fcn import FCN
+    from model.runtime.engine import EngineConfig
 
     Predict = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
@@ -173,9 +173,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     names = evaluation.labels.names
     rows = [",".join(["true \\ predicted", *names])]
-    rows += [
-        ",".join([name, *map(str, row)]) for name, row in zip(names, evaluation.confusion.tolist(), strict=True)
-    ]
+    rows += [",".join([name, *map(str, row)]) for name, row in zip(names, evaluation.confusion.tolist(), strict=True)]
     (folder / "confusion.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     draw_confusion(evaluation.confusion, evaluation.labels, folder / "confusion.png")
 

@@ -24,12 +24,10 @@ from model.runtime.engine import INPUT, OUTPUTS, EngineConfig, open_engine
 from model.runtime.predictor import Predictor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
     from data.sources.source import Source, Split
+    from model.evaluate import Predict
     from model.fcn import FCN
+    from model.runtime.engine import Engine
 
 OPSET: Final = 20
 CHECKED_PICTURES: Final = 8
@@ -115,9 +113,7 @@ def export(
         trial = write_bundle(Path(folder) / "bundle", graph, manifest)
         agreement = check_agreement(network, trial, source, split)
         predictor = Predictor(trial, EngineConfig(precision="f32"))
-        scores = evaluate(
-            lambda image: predictor.predict(image).label_map, source, split, progress=progress
-        ).to_dict()
+        scores = evaluate(lambda image: predictor.predict(image).label_map, source, split, progress=progress).to_dict()
     fields = {**asdict(manifest), "labels": labels}
     fields["scores"] = scores
     fields["provenance"] = {
@@ -162,6 +158,8 @@ def to_onnx(network: FCN) -> bytes:
                 dynamo=True,
                 verbose=False,
             )
+            if program is None:
+                raise ExportError(f"torch gave no ONNX graph of {network.name}")
             path = Path(folder) / "model.onnx"
             program.save(path, external_data=False)
             return path.read_bytes()
@@ -186,10 +184,9 @@ def check_agreement(network: FCN, bundle: Bundle, source: Source, split: Split) 
     Raises:
         ExportError: more than 1e-3 of the pixels of a picture differ; the message gives the shares.
     """
-    engines: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {"torch": network_predict(network)}
-    for name in ("onnxruntime", "openvino"):
-        engine = open_engine(bundle, EngineConfig(engine=name, precision="f32"))  # type: ignore[arg-type]
-        engines[name] = lambda image, engine=engine: engine.run(image[None])[0][0]
+    engines: dict[str, Predict] = {"torch": network_predict(network)}
+    for config in (EngineConfig("onnxruntime", "f32"), EngineConfig("openvino", "f32")):
+        engines[config.engine] = _engine_predict(open_engine(bundle, config))
     pairs = [("torch", "onnxruntime"), ("torch", "openvino"), ("onnxruntime", "openvino")]
     worst = dict.fromkeys(pairs, 0.0)
     count = min(CHECKED_PICTURES, len(source.names(split)))
@@ -207,3 +204,7 @@ def check_agreement(network: FCN, bundle: Bundle, source: Source, split: Split) 
             "is allowed): nothing was written. Please report the encoder and versions"
         )
     return {"pictures": count, "largest_share_of_differing_pixels": shares}
+
+
+def _engine_predict(engine: Engine) -> Predict:
+    return lambda image: engine.run(image[None])[0][0]

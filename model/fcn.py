@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from segmentation_models_pytorch.base import SegmentationModel
@@ -48,6 +48,15 @@ class ScoreHead(nn.Sequential):
             ]
         super().__init__(*layers, nn.Conv2d(hidden_channels or in_channels, num_classes, 1))
 
+    def start(self, *, at_zero: bool) -> None:
+        """Initialise; the scores of a head that starts at zero add nothing at first."""
+        smp_initialization.initialize_decoder(self)
+        weight = list(self.parameters())[-2]
+        if at_zero:
+            nn.init.zeros_(weight)
+        else:
+            nn.init.normal_(weight, std=0.01)
+
 
 class FCNDecoder(nn.Module):
     """Score heads from stride 32 to the finest stride; each stage doubles the scores and adds the next head's.
@@ -73,7 +82,7 @@ class FCNDecoder(nn.Module):
         super().__init__()
         # Feature i of an encoder has stride 2 ** i: 5 is stride 32.
         self.levels = list(range(5, finest_stride.bit_length() - 2, -1))
-        self.score_heads = nn.ModuleList(
+        self.score_heads: Sequence[ScoreHead] = nn.ModuleList(  # type: ignore[assignment]
             ScoreHead(encoder_channels[level], num_classes, head_channels, dropout) for level in self.levels
         )
         self.upsamplers = nn.ModuleList(make_upsampler(upsampler, num_classes, 2) for _ in self.levels[1:])
@@ -81,12 +90,12 @@ class FCNDecoder(nn.Module):
     def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
         """Features of every stride to scores (N, C, H / finest, W / finest)."""
         scores: torch.Tensor = self.score_heads[0](features[5])
-        for level, head, upsampler in zip(self.levels[1:], list(self.score_heads)[1:], self.upsamplers, strict=True):
+        for level, head, upsampler in zip(self.levels[1:], self.score_heads[1:], self.upsamplers, strict=True):
             scores = upsampler(scores) + head(features[level])
         return scores
 
 
-class FCN(SegmentationModel):
+class FCN(SegmentationModel):  # type: ignore[misc]  # smp ships no types
     """Fully convolutional network (Shelhamer, Long and Darrell, 2017) on any encoder of smp.
 
     Takes pictures on the 0 to 255 scale, of any size, and normalises them itself, so that training,
@@ -109,7 +118,7 @@ class FCN(SegmentationModel):
 
     requires_divisible_input_shape = False
 
-    @supports_config_loading
+    @supports_config_loading  # type: ignore[untyped-decorator]  # smp ships no types
     def __init__(
         self,
         encoder_name: str = "timm-tf_efficientnet_lite0",
@@ -126,9 +135,9 @@ class FCN(SegmentationModel):
         if classes < 1:
             raise ConfigError(f"classes is {classes}: a label map has one at least")
         encoder = make_encoder(encoder_name, encoder_weights)
-        self.encoder = encoder.module
-        channels = list(self.encoder.out_channels)
-        strides = getattr(self.encoder, "output_stride", None)
+        body: Any = encoder.module  # smp ships no types
+        self.encoder = body
+        channels, strides = list(body.out_channels), body.output_stride
         if len(channels) != 6 or strides != COARSEST_STRIDE or not all(channels[finest_stride.bit_length() - 1 :]):
             raise ConfigError(
                 f"encoder {encoder_name!r} gives features of {channels} channels down to stride {strides}; "
@@ -146,12 +155,7 @@ class FCN(SegmentationModel):
     def initialize(self) -> None:
         """Initialise the score heads; skip heads start at zero, as the paper's do, upsamplers at theirs."""
         for index, head in enumerate(self.decoder.score_heads):
-            smp_initialization.initialize_decoder(head)
-            last = head[-1]
-            if index:
-                nn.init.zeros_(last.weight)
-            else:
-                nn.init.normal_(last.weight, std=0.01)
+            head.start(at_zero=index > 0)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Scores of every pixel.

@@ -116,7 +116,8 @@ def _inner_band(mask: NDArray[np.bool_], distance: int) -> NDArray[np.bool_]:
     """Pixels of a mask within ``distance`` of its contour (city-block steps with a 3x3 kernel)."""
     padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     eroded = cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=distance)[1:-1, 1:-1]
-    return mask & (eroded == 0)
+    band: NDArray[np.bool_] = mask & (eroded == 0)
+    return band
 
 
 def none_if_nan(value: float) -> float | None:

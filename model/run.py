@@ -176,14 +176,15 @@ class Run:
         path = self.checkpoint(which)
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-            network = make_network(model, self.labels().num_classes)
+            network: FCN = make_network(model, self.labels().num_classes)
             prefix = "network."
             network.load_state_dict(
                 {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
             )
         except (RuntimeError, KeyError, OSError, EOFError, ValueError) as error:
             raise RunError(f"{path} is damaged or of another version: {error}") from error
-        return network.eval()
+        network.eval()
+        return network
 
 
 def provenance(config: TrainConfig) -> dict[str, Any]:
@@ -231,7 +232,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _plain(value: object) -> Any:
+def _plain(value: object) -> object:
     """Dataclasses, tuples and paths as YAML's own types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}

@@ -19,6 +19,7 @@ from model.metrics import Scores
 
 if TYPE_CHECKING:
     import numpy as np
+    from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
     from numpy.typing import NDArray
 
     from data.labels import LabelMap
@@ -31,7 +32,7 @@ def make_network(config: ModelConfig, num_classes: int) -> FCN:
     Raises:
         ConfigError: the encoder or its weights are not to be had.
     """
-    return FCN(
+    network: FCN = FCN(
         encoder_name=config.encoder,
         encoder_weights=config.encoder_weights,
         classes=num_classes,
@@ -40,6 +41,7 @@ def make_network(config: ModelConfig, num_classes: int) -> FCN:
         head_channels=config.head_channels,
         dropout=config.dropout,
     )
+    return network
 
 
 class FCNTask(LightningModule):
@@ -57,9 +59,7 @@ class FCNTask(LightningModule):
         self._labels = labels
         self.network = make_network(config.model, labels.num_classes).to(memory_format=torch.channels_last)
         self.loss = SegmentationLoss(config.loss, label_counts)
-        self.confusion = MulticlassConfusionMatrix(
-            labels.num_classes, ignore_index=IGNORE_INDEX, validate_args=False
-        )
+        self.confusion = MulticlassConfusionMatrix(labels.num_classes, ignore_index=IGNORE_INDEX, validate_args=False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) on the 0 to 255 scale to logits (N, C, H, W)."""
@@ -99,7 +99,7 @@ class FCNTask(LightningModule):
             if not math.isnan(iou):
                 self.log(f"val/iou/{name}", float(iou))
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with a rate for each part and one schedule for all."""
         optimiser_config = self._config.optimiser
         optimiser = torch.optim.AdamW(parameter_groups(self.network, optimiser_config))

@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from lightning.pytorch import Trainer, seed_everything
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from model.config import FitConfig, LoaderConfig, TrainConfig
 
 MONITOR = "val/miou"
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
@@ -85,13 +86,12 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
         trainer.fit(task, datamodule=module, ckpt_path=checkpoint)
     if trainer.is_global_zero:
         seconds = run.provenance().get("training_seconds", 0) + time.perf_counter() - started
-        best = trainer.checkpoint_callback
         run.write_provenance(
             {
                 "ended": datetime.now(UTC).isoformat(timespec="seconds"),
                 "training_seconds": round(seconds, 1),
                 "epochs_done": trainer.current_epoch,
-                "best_val_miou": float(best.best_model_score) if best and best.best_model_score is not None else None,
+                "best_val_miou": best_score(trainer),
             }
         )
     if trainer.interrupted:
@@ -132,6 +132,18 @@ def make_trainer(config: TrainConfig, run: Run, callbacks: list[Callback]) -> Tr
     )
 
 
+def best_score(trainer: Trainer) -> float | None:
+    """The best validation mIoU so far, None before the first validation."""
+    scores = [
+        float(callback.best_model_score)
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, ModelCheckpoint)
+        and callback.monitor == MONITOR
+        and callback.best_model_score is not None
+    ]
+    return scores[0] if scores else None
+
+
 def decode(source: Source, split: Split, loader: LoaderConfig, root: Path) -> DecodedSplit:
     """Decode a split once, with a bar on the terminal.
 
@@ -148,13 +160,13 @@ def decode(source: Source, split: Split, loader: LoaderConfig, root: Path) -> De
         return DecodedSplit.decode(source, split, loader.memory_mib << 20, cache, lambda: progress.advance(bar))
 
 
-def precision(fit: FitConfig) -> str:
+def precision(fit: FitConfig) -> Precision:
     """What ``auto`` means here: bf16 where the processor computes in it, else 32-bit."""
     if fit.precision != "auto":
         return fit.precision
     if fit.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    if fit.accelerator in ("auto", "cpu") and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _fast_bf16():  # noqa: SLF001
+    if fit.accelerator in ("auto", "cpu") and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _fast_bf16():
         return "bf16-mixed"
     return "32-true"
 

@@ -1,0 +1,56 @@
+# Thin lines over the real commands; `make help` lists them.
+# Override with e.g.: make demo SOURCE=camvid DATA=path/to/camvid
+PYTHON ?= python3
+SOURCE ?= shapes
+DATA   ?=
+RUN    ?= runs/$(SOURCE)
+BUNDLE ?= $(RUN)/bundle
+PORT   ?= 3000
+QUICK  ?=
+FCN    := .venv/bin/fcn
+STARTED := $(shell date +%s)
+
+.PHONY: help install demo test lint train compare export serve bench clean
+
+help:  ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/.installed  ## Make .venv and install the pinned set
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; found " + sys.version.split()[0])'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: install  ## Train, export, package, serve and ask: everything once, on drawn shapes or SOURCE=camvid DATA=...
+	@.venv/bin/python scripts/demo.py --started $(STARTED) --source $(SOURCE) $(if $(DATA),--data $(DATA))
+
+test: lint  ## Lint, types, import rules and every test
+	.venv/bin/python -m pytest -q
+
+lint: install  ## ruff, mypy and import-linter
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+train: install  ## Train RUN on SOURCE (DATA=folder): make train SOURCE=folder DATA=pictures RUN=runs/mine
+	$(FCN) train $(if $(wildcard recipes/$(SOURCE).yaml),--config recipes/$(SOURCE).yaml,--data.name $(SOURCE)) \
+	  $(if $(DATA),--data.root $(DATA)) --run $(RUN)
+
+compare: install  ## Learned against fixed upsampling on SOURCE (DATA=folder)
+	$(FCN) compare $(RUN)-comparison --data.name $(SOURCE) $(if $(DATA),--data.root $(DATA))
+
+export: install  ## Export RUN as a bundle and put it into BentoML's model store
+	$(FCN) export $(RUN)
+	$(FCN) register $(BUNDLE)
+
+serve: install  ## Serve BUNDLE on PORT
+	FCN_BUNDLE=$(BUNDLE) .venv/bin/bentoml serve service.app:Segmenter --port $(PORT)
+
+bench: install  ## Measure engines side by side (QUICK=1: fewer rounds)
+	.venv/bin/python benchmarks/engines.py $(if $(QUICK),--quick)
+
+clean:  ## Remove what the demo, the tests and the tools made; runs/ stays
+	rm -rf demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,183 @@
+"""The whole way once: train, evaluate, export, register, build, serve, ask. Each step prints its command and time.
+
+Needs nothing but the standard library beside the installed project, so that it can be read as a recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+NAME = "fcn-segmenter"
+LOWEST_MIOU = {"shapes": 0.85}
+
+
+class Steps:
+    """Runs the steps and remembers how long each took."""
+
+    def __init__(self, started: float) -> None:
+        self._times = [("install", time.time() - started)]
+        self._last = time.time()
+
+    def begin(self, title: str) -> None:
+        """Print a heading."""
+        print(f"\n== {title}", flush=True)
+        self._last = time.time()
+
+    def end(self, title: str) -> None:
+        """Note the time since ``begin``."""
+        self._times.append((title, time.time() - self._last))
+
+    def run(self, title: str, *command: str | Path) -> None:
+        """Run a command, shown as one would type it; stop the demo when it fails."""
+        self.begin(title)
+        print("$ " + shlex.join(map(str, command)), flush=True)
+        finished = subprocess.run([BIN / command[0], *command[1:]], cwd=HERE, check=False)
+        if finished.returncode:
+            sys.exit(f"demo: step {title!r} failed with exit status {finished.returncode}; see above")
+        self.end(title)
+
+    def table(self) -> str:
+        """Every step with its time."""
+        rows = [f"  {title:<10} {seconds:7.1f} s" for title, seconds in self._times]
+        total = sum(seconds for _, seconds in self._times)
+        return "\n".join([*rows, f"  {'in all':<10} {total:7.1f} s"])
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def unseen_picture(source: str, data: Path | None, out: Path) -> Path:
+    """A picture that training did not see: a drawn one of the test split, or the first of val."""
+    from data.drawing import encode_png
+    from data.sources.catalogue import SourceConfig, open_source
+
+    opened = open_source(SourceConfig(name=source, root=data))  # type: ignore[arg-type]
+    split = "test" if opened.names("test") else "val"
+    path = out / "picture.png"
+    path.write_bytes(encode_png(opened.load(split, 0).image))
+    return path
+
+
+def ask(url: str, picture: Path, answer: Path) -> None:
+    """POST a picture and write the answer."""
+    request = urllib.request.Request(url, data=picture.read_bytes(), method="POST")
+    with urllib.request.urlopen(request, timeout=60) as response:
+        answer.write_bytes(response.read())
+        print(f"{url} -> {response.status} {response.headers['Content-Type']} -> {answer}")
+
+
+def wait_until_ready(url: str, server: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    """Wait for /readyz; stop when the server ends or time runs out."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            sys.exit(f"demo: the server ended with exit status {server.returncode}; see its log")
+        try:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    sys.exit(f"demo: the server was not ready after {seconds:.0f} s; see its log")
+
+
+def serve_and_ask(steps: Steps, out: Path, picture: Path) -> None:
+    """Start the built Bento, ask it for the label map, the overlay and the figures, and stop it."""
+    steps.begin("serve")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = ["bentoml", "serve", f"{NAME}:latest", "--port", str(port), "--host", "127.0.0.1"]
+    print("$ " + shlex.join(command), flush=True)
+    log = out / "server.log"
+    with log.open("wb") as file:
+        # Away from the checkout: what answers is the Bento alone.
+        server = subprocess.Popen(
+            [BIN / command[0], *command[1:]], cwd=out, stdout=file, stderr=file, start_new_session=True
+        )
+        try:
+            wait_until_ready(url, server)
+            steps.end("serve")
+            steps.begin("ask")
+            ask(f"{url}/v1/segment", picture, out / "label_map.png")
+            ask(f"{url}/v1/segment?format=overlay", picture, out / "overlay.png")
+            ask(f"{url}/v1/segment?format=json", picture, out / "answer.json")
+            steps.end("ask")
+        finally:
+            server.send_signal(signal.SIGTERM)
+            try:
+                server.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
+                server.wait()
+    print(f"server stopped with exit status {server.returncode}")
+
+
+def main() -> None:
+    """Run every step."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--started", type=float, default=time.time(), help="when installation began, seconds")
+    parser.add_argument("--source", choices=("shapes", "camvid"), default="shapes")
+    parser.add_argument("--data", type=Path, help="folder of the data; shapes needs none")
+    parser.add_argument("--out", type=Path, help="demo/SOURCE by default; emptied first")
+    options = parser.parse_args()
+    if options.source != "shapes" and options.data is None:
+        parser.error(f"--source {options.source} needs its folder: make demo SOURCE={options.source} DATA=PATH")
+    out = (options.out or HERE / "demo" / options.source).resolve()
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    run, bundle = out / "run", out / "run" / "bundle"
+    data = options.data.resolve() if options.data else None
+
+    steps = Steps(options.started)
+    where = ["--data.root", data] if data else []
+    steps.run("train", "fcn", "train", "--config", HERE / "recipes" / f"{options.source}.yaml", *where, "--run", run)
+    steps.run("evaluate", "fcn", "evaluate", run)
+    steps.run("export", "fcn", "export", run)
+    steps.run("register", "fcn", "register", bundle, "--name", NAME)
+    steps.run("build", "bentoml", "build")
+    picture = unseen_picture(options.source, data, out)
+    serve_and_ask(steps, out, picture)
+
+    scores = json.loads((bundle / "manifest.json").read_text())["scores"]
+    answer = json.loads((out / "answer.json").read_text())
+    print(f"\nval mIoU {100 * scores['miou']:.2f}, pixel accuracy {100 * scores['pixel_accuracy']:.2f}")
+    print("in the picture: " + ", ".join(f"{c['name']} {100 * c['share']:.1f} %" for c in answer["classes"]))
+    print("\nWhere everything lies")
+    rows = [
+        ("picture", picture),
+        ("label map", out / "label_map.png"),
+        ("overlay", out / "overlay.png"),
+        ("answer", out / "answer.json"),
+        ("run", run),
+        ("scores", run / "evaluation-val"),
+        ("bundle", bundle),
+        ("server log", out / "server.log"),
+    ]
+    for title, path in rows:
+        print(f"  {title:<10} {os.path.relpath(path)}")
+    print(f"  {'Bento':<10} bentoml get {NAME}:latest")
+    print(f"\nHow long it took\n{steps.table()}")
+    lowest = LOWEST_MIOU.get(options.source, 0.0)
+    if scores["miou"] < lowest:
+        sys.exit(f"demo: val mIoU {scores['miou']:.3f} is below {lowest}: something is wrong with this installation")
+
+
+if __name__ == "__main__":
+    main()
