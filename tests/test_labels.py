@@ -32,7 +32,7 @@ def label_maps(draw: st.DrawFn) -> LabelMap:
     return LabelMap(tuple(names), tuple(colours[:-1]), colours[-1], explicit_colours=True)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(label_maps(), st.data())
 def test_colours_of_a_label_map_read_back_as_its_labels(labels: LabelMap, data: st.DataObject) -> None:
     known = st.sampled_from([*range(labels.num_classes), IGNORE_INDEX])
@@ -41,7 +41,7 @@ def test_colours_of_a_label_map_read_back_as_its_labels(labels: LabelMap, data: 
     np.testing.assert_array_equal(labels.from_colours(labels.colourise(label_map)), label_map)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(label_maps())
 def test_labelmap_txt_gives_back_what_was_written(tmp_path_factory: pytest.TempPathFactory, labels: LabelMap) -> None:
     path = tmp_path_factory.mktemp("labels") / "labelmap.txt"
@@ -49,7 +49,7 @@ def test_labelmap_txt_gives_back_what_was_written(tmp_path_factory: pytest.TempP
     assert LabelMap.read(path) == labels
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(NAMES, min_size=1, max_size=20, unique=True))
 def test_labels_txt_gives_back_what_was_written(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     path = tmp_path_factory.mktemp("labels") / "labels.txt"
