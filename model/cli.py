@@ -224,13 +224,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "data": {"_help": "Look at labelled data.", "check": data_check},
     }
     try:
-        status = auto_cli(commands, args=_with_saved_config(given), prog="fcn", description=__doc__.splitlines()[0])
+        status = auto_cli(
+            commands,
+            args=_with_saved_config(_without_short_options(given)),
+            prog="fcn",
+            description=__doc__.splitlines()[0],
+        )
     except FcnError as error:
         Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130
     return int(status or 0)
+
+
+def _without_short_options(arguments: list[str]) -> list[str]:
+    """``-o`` for ``--out``: the parser makes long options alone."""
+    return ["--out" if argument == "-o" else argument for argument in arguments]
 
 
 def _with_saved_config(arguments: list[str]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import warnings
 from datetime import UTC, datetime
@@ -18,9 +17,11 @@ from rich.progress import Progress as RichProgress
 from data.augment import Augmentation
 from data.dataset import DecodedSplit, SegmentationData
 from data.errors import ConfigError, DataError, RunError
+from data.masks import refuse_black_and_white
 from data.sources.catalogue import open_source
 from model.callbacks import EpochTable, ExponentialAverage, PredictionPictures, Progress
 from model.run import Run
+from model.runtime.processors import usable_processors
 from model.task import FCNTask
 
 if TYPE_CHECKING:
@@ -58,13 +59,9 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
     seed_everything(config.seed, workers=True, verbose=False)
     train_split = decode(source, "train", config.loader, root)
     val_split = decode(source, "val", config.loader, root)
+    refuse_black_and_white(train_split.label_counts, labels)
     counts = train_split.label_counts[: labels.num_classes]
     missing = [name for name, count in zip(labels.names, counts, strict=True) if not count]
-    if len(missing) == labels.num_classes - 1 and train_split.label_counts[255]:
-        raise DataError(
-            f"the training masks hold no pixel of {', '.join(missing)}, only {labels.num_classes - len(missing)} class "
-            "and 255, which is ignored: if 255 is your foreground, map it with --data.remap '{255: 1}'"
-        )
     if missing:
         logging.getLogger("fcn").warning("no training pixel of class %s: it cannot be learned", ", ".join(missing))
 
@@ -181,7 +178,7 @@ def worker_count(loader: LoaderConfig) -> int:
     """Loader processes: as configured, or one for every two processors, 1 to 4."""
     if loader.workers >= 0:
         return loader.workers
-    return max(1, min(4, (os.cpu_count() or 2) // 2))
+    return max(1, min(4, usable_processors() // 2))
 
 
 def prepare_torch(fit: FitConfig) -> None:
@@ -192,7 +189,7 @@ def prepare_torch(fit: FitConfig) -> None:
     """
     if fit.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise ConfigError("fit.accelerator asks for a GPU but torch finds none: leave it at auto or set cpu")
-    torch.set_num_threads(fit.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(fit.threads or usable_processors())
 
 
 def _silence() -> None:

@@ -10,17 +10,14 @@ import json
 import os
 import shlex
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
+from serving import BIN, post, running
+
 HERE = Path(__file__).resolve().parent.parent
-BIN = Path(sys.executable).parent
 NAME = "fcn-segmenter"
 LOWEST_MIOU = {"shapes": 0.85}
 
@@ -57,13 +54,6 @@ class Steps:
         return "\n".join([*rows, f"  {'in all':<10} {total:7.1f} s"])
 
 
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def unseen_picture(source: str, data: Path | None, out: Path) -> Path:
     """A picture that training did not see: a drawn one of the test split, or the first of val."""
     from data.drawing import encode_png
@@ -76,57 +66,16 @@ def unseen_picture(source: str, data: Path | None, out: Path) -> Path:
     return path
 
 
-def ask(url: str, picture: Path, answer: Path) -> None:
-    """POST a picture and write the answer."""
-    request = urllib.request.Request(url, data=picture.read_bytes(), method="POST")
-    with urllib.request.urlopen(request, timeout=60) as response:
-        answer.write_bytes(response.read())
-        print(f"{url} -> {response.status} {response.headers['Content-Type']} -> {answer}")
-
-
-def wait_until_ready(url: str, server: subprocess.Popen[bytes], seconds: float = 60) -> None:
-    """Wait for /readyz; stop when the server ends or time runs out."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if server.poll() is not None:
-            sys.exit(f"demo: the server ended with exit status {server.returncode}; see its log")
-        try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    sys.exit(f"demo: the server was not ready after {seconds:.0f} s; see its log")
-
-
 def serve_and_ask(steps: Steps, out: Path, picture: Path) -> None:
     """Start the built Bento, ask it for the label map, the overlay and the figures, and stop it."""
     steps.begin("serve")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = ["bentoml", "serve", f"{NAME}:latest", "--port", str(port), "--host", "127.0.0.1"]
-    print("$ " + shlex.join(command), flush=True)
-    log = out / "server.log"
-    with log.open("wb") as file:
-        # Away from the checkout: what answers is the Bento alone.
-        server = subprocess.Popen(
-            [BIN / command[0], *command[1:]], cwd=out, stdout=file, stderr=file, start_new_session=True
-        )
-        try:
-            wait_until_ready(url, server)
-            steps.end("serve")
-            steps.begin("ask")
-            ask(f"{url}/v1/segment", picture, out / "label_map.png")
-            ask(f"{url}/v1/segment?format=overlay", picture, out / "overlay.png")
-            ask(f"{url}/v1/segment?format=json", picture, out / "answer.json")
-            steps.end("ask")
-        finally:
-            server.send_signal(signal.SIGTERM)
-            try:
-                server.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                os.killpg(server.pid, signal.SIGKILL)
-                server.wait()
-    print(f"server stopped with exit status {server.returncode}")
+    with running(f"{NAME}:latest", out / "server.log") as url:
+        steps.end("serve")
+        steps.begin("ask")
+        for query, name in (("", "label_map.png"), ("?format=overlay", "overlay.png"), ("?format=json", "answer.json")):
+            print(f"$ curl --data-binary @{picture.name} '{url}/v1/segment{query}' -o {name}")
+            (out / name).write_bytes(post(f"{url}/v1/segment{query}", picture))
+        steps.end("ask")
 
 
 def main() -> None:

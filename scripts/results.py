@@ -1,0 +1,137 @@
+"""Write docs/results.md from a finished run: command, commit, curve, scores, and pictures drawn from shapes.
+
+    python scripts/results.py runs/camvid --shapes demo/shapes/run
+
+Every figure is read from the files of the runs; nothing is typed in. No picture of the first run's data is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+
+from data.drawing import encode_png, overlay
+from data.sources.catalogue import open_source
+from model.callbacks import sheet
+from model.plots import draw_curve
+from model.run import Run
+from model.runtime.bundle import read_bundle
+from model.runtime.predictor import Predictor
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def percent(value: float | None) -> str:
+    """For a table."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def scores_table(evaluation: dict[str, dict[str, float | None]]) -> str:
+    """Per-class scores in Markdown."""
+    rows = ["| class | IoU | accuracy | boundary IoU |", "| --- | ---: | ---: | ---: |"]
+    for name, iou in evaluation["class_iou"].items():
+        others = (evaluation["class_accuracy"][name], evaluation["class_boundary_iou"][name])
+        rows.append(f"| {name} | {percent(iou)} | {percent(others[0])} | {percent(others[1])} |")
+    means = (evaluation["miou"], evaluation["mean_accuracy"], evaluation["boundary_iou"])
+    rows.append("| **mean** | " + " | ".join(f"**{percent(value)}**" for value in means) + " |")  # type: ignore[arg-type]
+    return "\n".join(rows)
+
+
+def draw_pairs(run: Run, path: Path) -> None:
+    """Four unseen pictures of shapes: picture, true label map, the bundle's answer; one sheet."""
+    source = open_source(run.config().data)
+    labels = source.label_map
+    predictor = Predictor(read_bundle(run.root / "bundle"))
+    rows = []
+    for pair in ((0, 1), (2, 3)):
+        cells = []
+        for index in pair:
+            sample = source.load("test", index)
+            found = predictor.predict(sample.image).label_map
+            cells += [sample.image, overlay(sample.image, found, labels, 0.75)]
+        gap = np.full((cells[0].shape[0], 8, 3), 255, np.uint8)
+        rows.append(np.hstack([cells[0], gap[:, :4], cells[1], gap, cells[2], gap[:, :4], cells[3]]))
+    path.write_bytes(encode_png(sheet(rows, labels)))
+
+
+def main() -> None:
+    """Write the page and its figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--shapes", type=Path, required=True, help="a run on shapes with its bundle, for the pictures")
+    parser.add_argument("--recipe", default="recipes/camvid.yaml")
+    options = parser.parse_args()
+    run = Run.open(options.run)
+    facts, config = run.provenance(), run.config()
+    evaluation = json.loads((run.root / "evaluation-val" / "evaluation.json").read_text())
+    agreement = json.loads((run.root / "agreement.json").read_text())
+    with run.metrics_file.open(newline="") as file:
+        epochs = list(csv.DictReader(file))
+    figures = DOCS / "results"
+    figures.mkdir(exist_ok=True)
+    draw_curve(run.metrics_file, figures / "curve.svg")
+    draw_pairs(Run.open(options.shapes), figures / "shapes.png")
+
+    machine, packages = facts["machine"], facts["packages"]
+    minutes = facts["training_seconds"] / 60
+    rows = ["| | equal pixels | mIoU |", "| --- | ---: | ---: |"]
+    rows.append(f"| checkpoint, torch f32 | | {100 * agreement['checkpoint']['miou']:.2f} |")
+    for precision in ("f32", "bf16"):
+        served = agreement[precision]
+        rows.append(f"| Bento, {precision} | {100 * served['equal_pixels']:.4f} % | {100 * served['miou']:.2f} |")
+    agreement_table = "\n".join(rows)
+    shapes = json.loads((options.shapes / "bundle" / "manifest.json").read_text())["scores"]
+    title = f"FCN-{config.model.finest_stride}s, {config.model.encoder}, {config.model.upsampler} upsampling"
+    page = f"""# Results
+
+Made by `scripts/results.py` from the files of the runs. Machine: {machine["processor"]}, {machine["cores"]} cores;
+Python {facts["python"]}, torch {packages["torch"]}, OpenVINO {packages["openvino"]}.
+
+## CamVid, {title}
+
+```
+fcn train --config {options.recipe} --data.root PATH --run runs/camvid
+fcn evaluate runs/camvid
+```
+
+Commit `{facts["git_commit"]}`, seed {facts["seed"]}: {len(epochs)} epochs in {minutes:.1f} minutes.
+Trained on the 367 pictures of train, scored on the {evaluation["pictures"]} of val at 480x360, single pass, one
+confusion matrix summed over the split, void left out. The best epoch is chosen on val itself; the last one
+scored {percent(float(epochs[-1]["val/miou"]))}.
+
+**mIoU {100 * evaluation["miou"]:.2f}**, pixel accuracy {percent(evaluation["pixel_accuracy"])}, frequency-weighted IoU
+{percent(evaluation["frequency_weighted_iou"])}, boundary IoU {percent(evaluation["boundary_iou"])}.
+
+{scores_table(evaluation)}
+
+![Training loss and val mIoU over the epochs](results/curve.svg)
+
+## What is served is what was trained
+
+```
+fcn export runs/camvid && fcn register runs/camvid/bundle && bentoml build
+python scripts/agreement.py runs/camvid
+```
+
+Label maps of the built Bento over HTTP against the checkpoint's own (torch, 32-bit), all
+{agreement["pictures"]} val pictures:
+
+{agreement_table}
+
+## Shapes, the demo
+
+`make demo`: val mIoU {100 * shapes["miou"]:.2f}, boundary IoU {percent(shapes["boundary_iou"])}. Four pictures that the
+network had not seen, each beside its answer:
+
+![Four drawn pictures and their label maps](results/shapes.png)
+"""
+    (DOCS / "results.md").write_text(page)
+    print(f"written to {DOCS / 'results.md'}")
+
+
+if __name__ == "__main__":
+    main()
