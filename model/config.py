@@ -79,7 +79,7 @@ class LoaderConfig:
         batch_size: Crops a step.
         workers: Processes that augment; -1 takes one for every two processors, 4 at most.
         memory_mib: Decoded pictures above this size are kept in a memory-mapped file instead of memory.
-        cache_dir: Where that file lies while training runs; the run directory by default.
+        cache_dir: Where that file lies while training runs; the system's folder for temporary files by default.
     """
 
     batch_size: int = 8

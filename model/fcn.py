@@ -82,15 +82,17 @@ class FCNDecoder(nn.Module):
         super().__init__()
         # Feature i of an encoder has stride 2 ** i: 5 is stride 32.
         self.levels = list(range(5, finest_stride.bit_length() - 2, -1))
-        self.score_heads: Sequence[ScoreHead] = nn.ModuleList(  # type: ignore[assignment]
-            ScoreHead(encoder_channels[level], num_classes, head_channels, dropout) for level in self.levels
-        )
+        heads = [ScoreHead(encoder_channels[n], num_classes, head_channels, dropout) for n in self.levels]
+        for index, head in enumerate(heads):
+            # Skip heads start at zero, as the paper's do: the network starts as its FCN-32s.
+            head.start(at_zero=index > 0)
+        self.score_heads = nn.ModuleList(heads)
         self.upsamplers = nn.ModuleList(make_upsampler(upsampler, num_classes, 2) for _ in self.levels[1:])
 
     def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
         """Features of every stride to scores (N, C, H / finest, W / finest)."""
         scores: torch.Tensor = self.score_heads[0](features[5])
-        for level, head, upsampler in zip(self.levels[1:], self.score_heads[1:], self.upsamplers, strict=True):
+        for level, head, upsampler in zip(self.levels[1:], list(self.score_heads)[1:], self.upsamplers, strict=True):
             scores = upsampler(scores) + head(features[level])
         return scores
 
@@ -150,12 +152,6 @@ class FCN(SegmentationModel):  # type: ignore[misc]  # smp ships no types
         self.name = f"fcn{finest_stride}s-{encoder_name}"
         self.register_buffer("mean", torch.tensor(encoder.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(encoder.std).view(1, 3, 1, 1))
-        self.initialize()
-
-    def initialize(self) -> None:
-        """Initialise the score heads; skip heads start at zero, as the paper's do, upsamplers at theirs."""
-        for index, head in enumerate(self.decoder.score_heads):
-            head.start(at_zero=index > 0)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Scores of every pixel.

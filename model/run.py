@@ -84,10 +84,7 @@ class Run:
             RunError: the folder exists and is not empty, or cannot be written.
         """
         run = cls(root)
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise RunError(
-                f"{root} exists and is not empty: choose another with --run, or go on with it by --resume {root}"
-            )
+        run.refuse_occupied()
         try:
             run.checkpoints.mkdir(parents=True)
             labels.write_cvat(run.labels_file)
@@ -110,6 +107,18 @@ class Run:
                 raise RunError(f"{root} is not a training run: it has no {path.name}; give the folder that train made")
         return run
 
+    def refuse_occupied(self) -> None:
+        """Keep a new run from being written over an old one.
+
+        Raises:
+            RunError: the folder exists and is not empty.
+        """
+        if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
+            raise RunError(
+                f"{self.root} exists and is not empty: choose another with --run, "
+                f"or go on with it by --resume {self.root}"
+            )
+
     def write_config(self, config: TrainConfig) -> None:
         """Write config.yaml."""
         self.config_file.write_text(yaml.safe_dump(_plain(config), sort_keys=False), encoding="utf-8")
@@ -124,7 +133,7 @@ class Run:
         parser.add_class_arguments(TrainConfig)
         try:
             values = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
-            return TrainConfig(**vars(parser.instantiate_classes(parser.parse_object(values))))
+            return TrainConfig(**vars(parser.instantiate(parser.parse_object(values))))
         except Exception as error:
             raise RunError(f"{self.config_file} is not a configuration of this version: {error}") from error
 

@@ -27,6 +27,7 @@ from model.task import FCNTask
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from data.labels import LabelMap
     from data.sources.source import Source, Split
     from model.config import FitConfig, LoaderConfig, TrainConfig
 
@@ -50,21 +51,22 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
     """
     source = open_source(config.data)
     labels = source.label_map
-    run = Run.open(root) if resume else Run.create(root, config, labels)
-    if resume and run.labels() != labels and run.labels().names != labels.names:
-        raise RunError(f"{root} was trained on classes {run.labels().names}; the data now has {labels.names}")
+    run = Run.open(root) if resume else Run(root)
+    if resume:
+        refuse_other_classes(run, labels)
+    else:
+        run.refuse_occupied()
     checkpoint = run.checkpoint("last") if resume else None
 
     prepare_torch(config.fit)
     seed_everything(config.seed, workers=True, verbose=False)
-    train_split = decode(source, "train", config.loader, root)
-    val_split = decode(source, "val", config.loader, root)
+    train_split = decode(source, "train", config.loader)
+    val_split = decode(source, "val", config.loader)
     refuse_black_and_white(train_split.label_counts, labels)
     counts = train_split.label_counts[: labels.num_classes]
     missing = [name for name, count in zip(labels.names, counts, strict=True) if not count]
     if missing:
         logging.getLogger("fcn").warning("no training pixel of class %s: it cannot be learned", ", ".join(missing))
-
     task = FCNTask(config, labels, counts)
     augment = config.augment
     module = SegmentationData(
@@ -75,12 +77,20 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
         worker_count(config.loader),
         config.seed,
     )
+    # Only now: data or settings that do not work leave no run directory behind.
+    if resume:
+        run.write_config(config)
+    else:
+        run = Run.create(root, config, labels)
     shown = [EpochTable(run.metrics_file, labels), PredictionPictures(root / "predictions", val_split, labels)]
     started = time.perf_counter()
     with warnings.catch_warnings():
         _silence()
         trainer = make_trainer(config, run, shown)
-        trainer.fit(task, datamodule=module, ckpt_path=checkpoint)
+        try:
+            trainer.fit(task, datamodule=module, ckpt_path=checkpoint)
+        except SystemExit as stop:  # Lightning's way to end on Ctrl-C
+            raise RunError(f"stopped on request; go on with: fcn train --resume {root}") from stop
     if trainer.is_global_zero:
         seconds = run.provenance().get("training_seconds", 0) + time.perf_counter() - started
         run.write_provenance(
@@ -91,8 +101,6 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
                 "best_val_miou": best_score(trainer),
             }
         )
-    if trainer.interrupted:
-        raise RunError(f"stopped on request; go on with: fcn train --resume {root}")
     return run
 
 
@@ -141,7 +149,18 @@ def best_score(trainer: Trainer) -> float | None:
     return scores[0] if scores else None
 
 
-def decode(source: Source, split: Split, loader: LoaderConfig, root: Path) -> DecodedSplit:
+def refuse_other_classes(run: Run, labels: LabelMap) -> None:
+    """A run goes on with the classes that it began with.
+
+    Raises:
+        RunError: the data names others.
+    """
+    known = run.labels().names
+    if known != labels.names:
+        raise RunError(f"{run.root} was trained on {', '.join(known)}; the data now names {', '.join(labels.names)}")
+
+
+def decode(source: Source, split: Split, loader: LoaderConfig) -> DecodedSplit:
     """Decode a split once, with a bar on the terminal.
 
     Raises:
@@ -150,11 +169,13 @@ def decode(source: Source, split: Split, loader: LoaderConfig, root: Path) -> De
     count = len(source.names(split))
     if not count:
         raise DataError(f"split {split!r} has no picture: training needs one at least in train and in val")
-    cache = loader.cache_dir or root
-    cache.mkdir(parents=True, exist_ok=True)
+    if loader.cache_dir is not None and not loader.cache_dir.is_dir():
+        raise ConfigError(f"loader.cache_dir {loader.cache_dir} is not a folder: make it or choose another")
     with RichProgress(transient=True) as progress:
         bar = progress.add_task(f"reading {split}", total=count)
-        return DecodedSplit.decode(source, split, loader.memory_mib << 20, cache, lambda: progress.advance(bar))
+        return DecodedSplit.decode(
+            source, split, loader.memory_mib << 20, loader.cache_dir, lambda: progress.advance(bar)
+        )
 
 
 def precision(fit: FitConfig) -> Precision:
