@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from model.runtime.bundle import Bundle
 
-F32 = EngineConfig(precision="f32")
+F32 = EngineConfig(precision="f32", threads=1)
 
 
 def save(path: Path, image: NDArray[np.uint8]) -> Path:

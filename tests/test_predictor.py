@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Noise = Callable[[int, int], NDArray[np.uint8]]
 
-F32 = EngineConfig(precision="f32")
+F32 = EngineConfig(precision="f32", threads=1)
 
 
 @pytest.fixture(scope="session")

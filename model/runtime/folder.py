@@ -17,11 +17,11 @@ from rich.text import Text
 
 from data.drawing import encode_label_png, encode_png
 from data.drawing import overlay as draw_overlay
-from data.errors import BundleError, ConfigError, ImageError
+from data.errors import ConfigError, ImageError
 from data.pixels import read_image
-from model.runtime.bundle import MANIFEST_FILE, MODEL_FILE, Manifest, read_bundle
+from model.runtime.bundle import read_bundle
 from model.runtime.engine import DEFAULT_CONFIG
-from model.runtime.journal import LABEL_MAPS, OVERLAYS, Entry, Journal
+from model.runtime.journal import LABEL_MAPS, OVERLAYS, Entry, open_journal, write_whole
 from model.runtime.pictures import find_pictures
 from model.runtime.predictor import Predictor
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from rich.progress import Task
 
     from data.labels import LabelMap
-    from model.runtime.bundle import Bundle
     from model.runtime.engine import EngineConfig
+    from model.runtime.journal import Journal
     from model.runtime.pictures import Picture
 
 _AHEAD: Final = 2
@@ -100,7 +100,7 @@ def predict_folder(
     bundle = read_bundle(bundle_path)
     listed = find_pictures(pictures, skip=(out / LABEL_MAPS, out / OVERLAYS))
     try:
-        journal = _open_out(out, bundle, overwrite)
+        journal = open_journal(out, bundle, overwrite)
         wanted_opacity = opacity if overlay else None
         todo = [p for p in listed if overwrite or not journal.done(p.name, p.path, _label_path(p), wanted_opacity)]
         job = _Job(bundle.manifest.labels, out, journal, wanted_opacity, console or Console(stderr=True))
@@ -162,12 +162,12 @@ class _Job:
     ) -> Entry:
         height, width = label_map.shape
         label_path, overlay_path = _label_path(picture), None
-        _replace(self.out / label_path, encode_label_png(label_map, self.labels))
+        write_whole(self.out / label_path, encode_label_png(label_map, self.labels))
         if self.opacity is not None:
             drawn = draw_overlay(image, label_map, self.labels, self.opacity)
             fits = max(height, width) <= _LONGEST_JPEG_SIDE
             overlay_path = f"{OVERLAYS}/{picture.stem}.{'jpg' if fits else 'png'}"
-            _replace(self.out / overlay_path, _encode_jpeg(drawn) if fits else encode_png(drawn))
+            write_whole(self.out / overlay_path, _encode_jpeg(drawn) if fits else encode_png(drawn))
         counts = np.bincount(label_map.ravel(), minlength=self.labels.num_classes)
         return Entry(
             picture=picture.name,
@@ -219,50 +219,7 @@ def _label_path(picture: Picture) -> str:
     return f"{LABEL_MAPS}/{picture.stem}.png"
 
 
-def _open_out(out: Path, bundle: Bundle, overwrite: bool) -> Journal:
-    """Make the output folder one of this model, or refuse.
-
-    Raises:
-        ConfigError: it is a bundle, holds another model's answers, or label maps of unknown origin.
-    """
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file: name a folder for the answers")
-    if (out / MODEL_FILE).exists():
-        raise ConfigError(f"{out} is a bundle: name another folder for the answers")
-    journal = Journal(out)
-    manifest_path = out / MANIFEST_FILE
-    if manifest_path.exists():
-        former = _former(manifest_path)
-        if former != bundle.manifest.version:
-            if not overwrite:
-                raise ConfigError(
-                    f"{out} holds the answers of model version {former or 'unknown'}, not of "
-                    f"{bundle.manifest.version}: name another folder, or do all of it again with --overwrite"
-                )
-            journal.clear()
-    elif any((out / name).is_dir() and any((out / name).iterdir()) for name in (LABEL_MAPS, OVERLAYS)):
-        raise ConfigError(f"{out} holds {LABEL_MAPS} or {OVERLAYS} that were not made here: name another folder")
-    out.mkdir(parents=True, exist_ok=True)
-    _replace(manifest_path, bundle.manifest.to_json().encode("utf-8"))
-    return journal
-
-
-def _former(manifest_path: Path) -> str | None:
-    try:
-        return Manifest.from_json(manifest_path.read_text(encoding="utf-8", errors="replace")).version
-    except BundleError:
-        return None
-
-
 def _encode_jpeg(picture: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="JPEG", quality=90)
     return buffer.getvalue()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a run that is killed leaves no half picture behind."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)

@@ -6,8 +6,13 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
+from data.errors import BundleError, ConfigError
+from model.runtime.bundle import MANIFEST_FILE, MODEL_FILE, Manifest
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from model.runtime.bundle import Bundle
 
 JOURNAL_FILE: Final = "predictions.jsonl"
 LABEL_MAPS: Final = "label_maps"
@@ -105,6 +110,54 @@ class Journal:
             # The file may have been edited: nothing outside the folder is ever removed.
             if place.is_relative_to(self._root.resolve()):
                 place.unlink(missing_ok=True)
+
+
+def open_journal(out: Path, bundle: Bundle, overwrite: bool) -> Journal:
+    """Make an output folder one of this model, or refuse.
+
+    Args:
+        out: The output folder; made when missing.
+        bundle: Its manifest is written into the folder.
+        overwrite: Remove what another model has left there.
+
+    Raises:
+        ConfigError: it is a bundle, holds another model's answers, or label maps of unknown origin.
+    """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file: name a folder for the answers")
+    if (out / MODEL_FILE).exists():
+        raise ConfigError(f"{out} is a bundle: name another folder for the answers")
+    journal = Journal(out)
+    manifest_path = out / MANIFEST_FILE
+    if manifest_path.exists():
+        former = _former(manifest_path)
+        if former != bundle.manifest.version:
+            if not overwrite:
+                raise ConfigError(
+                    f"{out} holds the answers of model version {former or 'unknown'}, not of "
+                    f"{bundle.manifest.version}: name another folder, or do all of it again with --overwrite"
+                )
+            journal.clear()
+    elif any((out / name).is_dir() and any((out / name).iterdir()) for name in (LABEL_MAPS, OVERLAYS)):
+        raise ConfigError(f"{out} holds {LABEL_MAPS} or {OVERLAYS} that were not made here: name another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(manifest_path, bundle.manifest.to_json().encode("utf-8"))
+    return journal
+
+
+def _former(manifest_path: Path) -> str | None:
+    try:
+        return Manifest.from_json(manifest_path.read_text(encoding="utf-8", errors="replace")).version
+    except BundleError:
+        return None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a run that is killed leaves no half picture behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)
 
 
 def _paths(entry: Entry) -> list[str]:

@@ -13,6 +13,8 @@ from model.runtime.engine import DEFAULT_CONFIG, open_engine
 from model.runtime.tiles import tile_axis
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from model.runtime.bundle import Bundle
@@ -59,11 +61,13 @@ class Predictor:
         self._stride = stride
         self._max_tile = max_tile - max_tile % stride
 
-    def predict(self, image: NDArray[np.uint8]) -> Segmentation:
+    def predict(self, image: NDArray[np.uint8], before_tile: Callable[[], None] = lambda: None) -> Segmentation:
         """Label every pixel of one picture.
 
         Args:
             image: RGB, shape (H, W, 3), from 1x1 up.
+            before_tile: Called before every tile. What it raises ends the work: a huge picture takes minutes,
+                and who waits for it may be gone.
 
         Returns:
             Label map and confidence, both (H, W), at the picture's own size.
@@ -78,6 +82,7 @@ class Predictor:
         columns = tile_axis(width, self._max_tile, OVERLAP, self._stride)
         for row in tile_axis(height, self._max_tile, OVERLAP, self._stride):
             for column in columns:
+                before_tile()
                 # Each tile is padded by itself: a padded copy of a huge picture would double its memory.
                 tile = pad_to_multiple(image[row.source, column.source], self._stride)
                 labels, probabilities = self.engine.run(tile[None])
