@@ -129,7 +129,7 @@ def export(
 
     bundle = export_run(run, out or run / "bundle", which=checkpoint, name=name, data_root=root)
     scores = bundle.manifest.scores
-    shares = bundle.manifest.provenance["engine_agreement"]["largest_share_of_differing_pixels"]
+    shares = bundle.manifest.provenance["engine_agreement"]["share_of_differing_pixels"]
     console.print(
         f"exported {bundle.manifest.name} {bundle.manifest.version}: val mIoU {100 * (scores['miou'] or 0):.2f}; "
         f"the engines differ on {max(shares.values()):.4%} of the pixels at most"

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
 from rich.progress import Progress as RichProgress
 
 from data.augment import Augmentation
@@ -83,6 +84,7 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
     else:
         run = Run.create(root, config, labels)
     shown = [EpochTable(run.metrics_file, labels), PredictionPictures(root / "predictions", val_split, labels)]
+    announce(config, labels, len(train_split), len(val_split))
     started = time.perf_counter()
     with warnings.catch_warnings():
         _silence()
@@ -147,6 +149,17 @@ def best_score(trainer: Trainer) -> float | None:
         and callback.best_model_score is not None
     ]
     return scores[0] if scores else None
+
+
+def announce(config: TrainConfig, labels: LabelMap, train_size: int, val_size: int) -> None:
+    """Say in two lines what is about to be trained on what, and how."""
+    model = config.model
+    Console(stderr=True).print(
+        f"FCN-{model.finest_stride}s, {model.upsampler} upsampling, encoder {model.encoder} ({model.encoder_weights})\n"
+        f"{labels.num_classes} classes, {train_size} training and {val_size} validation pictures, "
+        f"{config.fit.epochs} epochs, {precision(config.fit)}, {torch.get_num_threads()} threads",
+        highlight=False,
+    )
 
 
 def refuse_other_classes(run: Run, labels: LabelMap) -> None:

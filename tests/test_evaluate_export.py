@@ -101,7 +101,7 @@ def test_a_bundle_says_where_it_comes_from(run, bundle):
     )
     assert manifest.provenance["pictures"] == {"train": 16, "val": 4}
     assert manifest.provenance["packages"]["torch"] == torch.__version__.partition("+")[0]
-    assert max(manifest.provenance["engine_agreement"]["largest_share_of_differing_pixels"].values()) <= 1e-3
+    assert max(manifest.provenance["engine_agreement"]["share_of_differing_pixels"].values()) <= 1e-3
     assert "/" not in json.dumps(manifest.provenance["data"])
 
 

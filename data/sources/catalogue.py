@@ -57,6 +57,8 @@ def open_source(config: SourceConfig) -> Source:
     Raises:
         DataError: the folder is missing or not laid out as the source expects.
     """
+    if config.remap and config.name != "folder":
+        raise ConfigError(f"remap is for the folder source; {config.name} has its own labels: leave it out")
     if config.name == "shapes":
         return ShapesSource(config.train_size, config.val_size, config.image_size, config.seed)
     root = existing_root(config)
