@@ -1,0 +1,90 @@
+"""Time of one picture in the serving engine, for every arm in turn."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from model.export import to_onnx
+from model.fcn import COARSEST_STRIDE
+from model.run import processor_name
+from model.runtime.bundle import Manifest, write_bundle
+from model.runtime.engine import EngineConfig, open_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from model.run import Run
+    from model.runtime.engine import Engine
+
+ROUNDS: Final = 15
+PRECISION: Final = "f32"
+
+
+def measure_latency(
+    runs: Mapping[str, Run],
+    which: str,
+    picture: tuple[int, int],
+    advance: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Time the whole network of each arm, picture in and label map out, in OpenVINO.
+
+    The arms take turns, so that what else the machine does falls on all of them alike.
+
+    Args:
+        runs: Name of an arm to its trained network.
+        which: Checkpoint.
+        picture: Height and width; rounded up to multiples of 32.
+        advance: Called after every export.
+
+    Returns:
+        JSON-able: median milliseconds by arm (``milliseconds``), and how they were taken.
+
+    Raises:
+        ExportError: an arm cannot be exported.
+    """
+    height, width = (-(-side // COARSEST_STRIDE) * COARSEST_STRIDE for side in picture)
+    image = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        engines = {}
+        for name, run in runs.items():
+            engines[name] = _open(run, which, Path(folder) / name)
+            advance()
+        times: dict[str, list[float]] = {name: [] for name in engines}
+        for engine in engines.values():
+            engine.run(image)
+        for _ in range(ROUNDS):
+            for name, engine in engines.items():
+                started = time.perf_counter()
+                engine.run(image)
+                times[name].append(time.perf_counter() - started)
+    return {
+        "milliseconds": {name: round(1000 * float(np.median(taken)), 3) for name, taken in times.items()},
+        "picture": [height, width],
+        "rounds": ROUNDS,
+        "engine": f"OpenVINO, {PRECISION}",
+        "processor": processor_name(),
+    }
+
+
+def _open(run: Run, which: str, root: Path) -> Engine:
+    config = run.config()
+    manifest = Manifest(
+        name=root.name,
+        labels=run.labels(),
+        stride=COARSEST_STRIDE,
+        encoder=config.model.encoder,
+        upsampler=config.model.upsampler,
+        finest_stride=config.model.finest_stride,
+        model_sha256="",
+        scores={},
+        provenance={},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    bundle = write_bundle(root, to_onnx(run.network(which)), manifest)
+    return open_engine(bundle, EngineConfig(engine="openvino", precision=PRECISION))

@@ -1,0 +1,248 @@
+"""Results to what the report says: report.json, whose schema docs/comparison.md tells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from model.compare.config import BASELINE, Arm
+from model.compare.kernels import frequency_response, kernel_facts
+from model.compare.measures import BAND_WIDTHS, SIZE_EDGES, WIDTH_EDGES, Measurement
+from model.compare.statistics import (
+    RULE,
+    SEEN,
+    Difference,
+    chance_of_a_false_call,
+    difference,
+    overlap_scores,
+    plain_difference,
+    resamplings,
+    seeds_to_see,
+    share_scores,
+)
+from model.compare.verdict import verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from model.compare.folder import Plan
+    from model.compare.results import ArmResult
+
+    Results = Mapping[tuple[Arm, int], ArmResult]
+
+SCHEMA_VERSION: Final = 1
+
+
+def summarise(plan: Plan, results: Results, latency: dict[str, Any], missing: list[str]) -> dict[str, Any]:
+    """Everything that the report says, JSON-able once ``results.json_bytes`` has written it.
+
+    Args:
+        plan: Of the comparison.
+        results: By arm and seed; only seeds with every arm's are used.
+        latency: From ``ComparisonFolder.latency``.
+        missing: What ``ComparisonFolder.results`` did not find.
+    """
+    seeds = [seed for seed in plan.seeds if all((arm, seed) in results for arm in plan.arms)]
+    pictures = plan.scored_pictures
+    weights = resamplings(pictures, plan.config["bootstrap"])
+    arms = [_arm(plan, arm, [results[arm, seed] for seed in seeds], latency) for arm in plan.arms]
+    comparisons = [
+        _comparison(plan, arm, [results[arm, seed] for seed in seeds], [results[base, seed] for seed in seeds], weights)
+        for arm in plan.arms
+        if arm.upsampler != BASELINE
+        for base in [Arm(BASELINE, arm.stride)]
+    ]
+    within, across = _unshared(results, per_stride=True), _unshared(results, per_stride=False)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "verdict": verdict(arms, comparisons, len(seeds)),
+        "mode": plan.mode,
+        "data": {
+            "name": plan.data_name,
+            "split": plan.config["split"],
+            "train_pictures": plan.train_pictures,
+            "scored_pictures": pictures,
+            "classes": list(plan.labels.names),
+            "absent": plan.absent,
+            "untrained": plan.untrained,
+        },
+        "seeds": seeds,
+        "baseline": BASELINE,
+        "arms": arms,
+        "comparisons": comparisons,
+        "kernels": [
+            _kernels(arm, [results[arm, seed] for seed in seeds]) for arm in plan.arms if _learned(results, arm)
+        ],
+        "statistics": {
+            "rule": RULE,
+            "bootstrap": plan.config["bootstrap"],
+            "comparisons": len(comparisons),
+            "chance_of_a_false_call": chance_of_a_false_call(len(comparisons)),
+        },
+        "pairing": {"unshared_within_a_stride": within, "unshared_across_strides": across},
+        "latency": {name: value for name, value in latency.items() if name != "milliseconds"},
+        "missing": missing,
+        "config": plan.config,
+        "provenance": plan.provenance,
+    }
+
+
+def _arm(plan: Plan, arm: Arm, results: list[ArmResult], latency: dict[str, Any]) -> dict[str, Any]:
+    counts = [result.measurement for result in results]
+    names = plan.labels.names
+    return {
+        "name": arm.name,
+        "upsampler": arm.upsampler,
+        "stride": arm.stride,
+        "miou": _over_seeds([_overlap(m.overlaps) for m in counts]),
+        "pixel_accuracy": _over_seeds([_accuracy(m) for m in counts]),
+        "boundary_iou": _over_seeds([_overlap(m.boundary) for m in counts]),
+        "calibration_error": _over_seeds([m.calibration_error() for m in counts]),
+        "class_iou": {
+            name: _over_seeds([_overlap(m.overlaps[..., [index]]) for m in counts]) for index, name in enumerate(names)
+        },
+        "trimap": [
+            {"width": width, **_over_seeds([_overlap(m.within(width)) for m in counts])} for width in BAND_WIDTHS
+        ],
+        "by_width": _by_bin(WIDTH_EDGES, [m.by_width for m in counts]),
+        "by_size": _by_bin(SIZE_EDGES, [m.by_size for m in counts]),
+        "parameters": results[0].parameters if results else None,
+        "multiplications": results[0].multiplications if results else None,
+        "picture_size": list(results[0].picture_size) if results else None,
+        "training_seconds": _over_seeds([result.training_seconds for result in results]),
+        "latency_ms": latency.get("milliseconds", {}).get(arm.name),
+        "curves": [result.curve for result in results],
+    }
+
+
+def _comparison(
+    plan: Plan, arm: Arm, ours: list[ArmResult], theirs: list[ArmResult], weights: NDArray[np.float64]
+) -> dict[str, Any]:
+    def compared(of: Callable[[Measurement], NDArray[np.int64]], *, shares: bool = False) -> Difference:
+        if not ours:
+            return Difference((), float("nan"), None, None)
+        return difference(
+            [of(result.measurement) for result in ours],
+            [of(result.measurement) for result in theirs],
+            weights,
+            shares=shares,
+        )
+
+    def by_bin(edges: Sequence[int], of: Callable[[Measurement], NDArray[np.int64]]) -> list[dict[str, Any]]:
+        return [
+            {"from": low, "to": high, **compared(lambda m, i=index: of(m)[:, i], shares=True).to_dict()}  # type: ignore[misc]
+            for index, (low, high) in enumerate(zip([0, *edges], [*edges, None], strict=True))
+        ]
+
+    miou = compared(lambda m: m.overlaps)
+    errors = [
+        a.measurement.calibration_error() - b.measurement.calibration_error() for a, b in zip(ours, theirs, strict=True)
+    ]
+    deviation = miou.deviation
+    return {
+        "arm": arm.name,
+        "upsampler": arm.upsampler,
+        "stride": arm.stride,
+        "miou": miou.to_dict(),
+        "boundary_iou": compared(lambda m: m.boundary).to_dict(),
+        "trimap": [
+            {"width": width, **compared(lambda m, w=width: m.within(w)).to_dict()}  # type: ignore[misc]
+            for width in BAND_WIDTHS
+        ],
+        "class_iou": {
+            name: compared(lambda m, i=index: m.overlaps[..., [i]]).to_dict()  # type: ignore[misc]
+            for index, name in enumerate(plan.labels.names)
+            if name not in plan.absent
+        },
+        "by_width": by_bin(WIDTH_EDGES, lambda m: m.by_width),
+        "by_size": by_bin(SIZE_EDGES, lambda m: m.by_size),
+        "calibration_error": plain_difference(np.asarray(errors)).to_dict() if errors else None,
+        "deviation": deviation,
+        "seen_difference": SEEN,
+        "seeds_to_see": seeds_to_see(deviation) if deviation is not None else None,
+    }
+
+
+def _kernels(arm: Arm, results: list[ArmResult]) -> dict[str, Any]:
+    """Facts of every upsampler of a learned arm, means over seeds."""
+    stages = []
+    for index in range(len(results[0].ends)):
+        factor = results[0].ends[index].shape[-1] // 3
+        facts = [
+            kernel_facts(
+                result.starts[index].astype(np.float64),
+                result.ends[index].astype(np.float64),
+                result.across[index],
+                factor,
+            ).to_dict()
+            for result in results
+        ]
+        responses = [
+            frequency_response(kernel.astype(np.float64), factor) for result in results for kernel in result.ends[index]
+        ]
+        stages.append(
+            {
+                "scale_factor": factor,
+                **{name: float(np.mean([fact[name] for fact in facts])) for name in facts[0] if name != "scale_factor"},
+                "frequency_response": {
+                    "mean": np.mean(responses, axis=0).tolist(),
+                    "low": np.min(responses, axis=0).tolist(),
+                    "high": np.max(responses, axis=0).tolist(),
+                },
+            }
+        )
+    return {"arm": arm.name, "upsampler": arm.upsampler, "stride": arm.stride, "stages": stages}
+
+
+def _unshared(results: Results, *, per_stride: bool) -> list[str]:
+    """Which parts did not begin with the same weights in all arms of a seed (and stride): none when paired."""
+    first: dict[tuple[int, int, str], str] = {}
+    found = []
+    for (arm, seed), result in results.items():
+        for name, value in result.shared.items():
+            if first.setdefault((arm.stride if per_stride else 0, seed, name), value) != value:
+                found.append(f"{name} of {arm.name}, seed {seed}")
+    return found
+
+
+def _learned(results: Results, arm: Arm) -> bool:
+    return any(found.ends for (other, _), found in results.items() if other == arm)
+
+
+def _overlap(counts: NDArray[np.int64]) -> float:
+    return float(overlap_scores(counts.sum(axis=0).astype(np.float64)))
+
+
+def _accuracy(measurement: Measurement) -> float:
+    confusion = measurement.confusion.sum(axis=0)
+    return float(share_scores(np.array([np.trace(confusion), confusion.sum()], dtype=np.float64)))
+
+
+def _by_bin(edges: Sequence[int], counts: list[NDArray[np.int64]]) -> list[dict[str, Any]]:
+    """Accuracy and share of pixels in each bin."""
+    found = []
+    for index, (low, high) in enumerate(zip([0, *edges], [*edges, None], strict=True)):
+        parts = [part[:, index].sum(axis=0).astype(np.float64) for part in counts]
+        totals = [part[..., 1].sum() for part in counts]
+        found.append(
+            {
+                "from": low,
+                "to": high,
+                "pixel_share": float(parts[0][1] / totals[0]) if parts and totals[0] else None,
+                **_over_seeds([float(share_scores(part)) for part in parts]),
+            }
+        )
+    return found
+
+
+def _over_seeds(values: list[float]) -> dict[str, Any]:
+    """Mean, standard deviation and every value."""
+    defined = [value for value in values if np.isfinite(value)]
+    return {
+        "mean": float(np.mean(defined)) if defined else None,
+        "deviation": float(np.std(defined, ddof=1)) if len(defined) > 1 else None,
+        "per_seed": values,
+    }

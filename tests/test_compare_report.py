@@ -1,0 +1,309 @@
+"""The report is made from results alone, says what they say, and needs nothing from anywhere."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+
+from data.errors import RunError
+from data.labels import LabelMap
+from data.sources.catalogue import SourceConfig
+from model.compare.config import Arm, CompareConfig
+from model.compare.folder import ComparisonFolder, Plan
+from model.compare.impulses import all_impulses
+from model.compare.measures import Measurement, measure_picture
+from model.compare.report import write_report
+from model.compare.results import ArmResult, read_result, result_file, write_result
+from model.compare.stack import UpsamplerStack
+from model.config import TrainConfig
+
+LABELS = LabelMap.from_names(["ground", "thing & <other>", "wire", "never"])
+PICTURES = 6
+SIZE = (48, 64)
+
+
+def targets() -> list[np.ndarray]:
+    found = []
+    for index in range(PICTURES):
+        target = np.zeros(SIZE, np.uint8)
+        target[8 + index : 28 + index, 10:40] = 1
+        target[:, 50 + index % 3] = 2
+        target[0, :5] = 255
+        found.append(target)
+    return found
+
+
+def answered(target: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+    """The truth with some rows of pixels beside contours painted over."""
+    wrong = np.where(target == 255, 0, target)
+    rolled = np.roll(wrong, 1, axis=1)
+    where = random.random(SIZE) < share
+    return np.where(where, rolled, wrong).astype(np.uint8)
+
+
+def measured(share: float, seed: int) -> tuple[Measurement, list[np.ndarray]]:
+    random = np.random.default_rng([seed, round(1000 * share)])
+    maps = [answered(target, share, random) for target in targets()]
+    found = [
+        measure_picture(answer, np.full(SIZE, 0.9, np.float32), target, LABELS.num_classes)
+        for answer, target in zip(maps, targets(), strict=True)
+    ]
+    return Measurement.from_arrays({n: np.stack([m.arrays()[n] for m in found]) for n in found[0].arrays()}), maps
+
+
+def make_result(config: CompareConfig, arm: Arm, seed: int, share: float) -> ArmResult:
+    measurement, maps = measured(share, seed)
+    stack = UpsamplerStack(arm.upsampler, LABELS.num_classes, arm.stride)
+    starts = all_impulses(stack.modules_in_order(), LABELS.num_classes) if list(stack.parameters()) else []
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in stack.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    ends = all_impulses(stack.modules_in_order(), LABELS.num_classes) if starts else []
+    return ArmResult(
+        arm=arm,
+        seed=seed,
+        identity=config.identity(),
+        pictures=[f"p{index}" for index in range(PICTURES)],
+        measurement=measurement,
+        curve=[{"epoch": 1.0, "loss": 1.0 + share}, {"epoch": 2.0, "loss": 0.5 + share}],
+        parameters={"total": 3_600_000, "upsamplers": sum(p.numel() for p in stack.parameters())},
+        multiplications=123_456,
+        picture_size=SIZE,
+        training_seconds=12.0,
+        shared={"encoder": f"e{seed}", "score head at stride 32": f"h{seed}"},
+        starts=[part.kernels for part in starts],
+        ends=[part.kernels for part in ends],
+        across=[part.across for part in ends],
+        shown={"p0": maps[0]} if seed == 0 else {},
+    )
+
+
+def make_comparison(root: Path, config: CompareConfig, shares: dict[str, float]) -> ComparisonFolder:
+    folder = ComparisonFolder(root)
+    folder.prepare(config)
+    folder.write_plan(
+        Plan(
+            config=config.to_dict(),
+            identity=config.identity(),
+            labels=LABELS,
+            absent=["never"],
+            untrained=[],
+            train_pictures=10,
+            scored_pictures=PICTURES,
+            provenance={
+                "git_commit": "0123456789abcdef",
+                "python": "3.11",
+                "packages": {"torch": "2.15.0", "lightning": None},
+                "machine": {"processor": "a processor", "cores": 2, "system": "a system"},
+            },
+        )
+    )
+    image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    folder.write_gallery(["p0"], [image], [targets()[0]])
+    for seed in config.seed_values:
+        for arm in config.arms:
+            share = shares[arm.upsampler] * (1 + 0.03 * seed)
+            write_result(result_file(root, arm, seed), make_result(config, arm, seed, share))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> ComparisonFolder:
+    config = CompareConfig(TrainConfig(SourceConfig("shapes")), ("bilinear", "learned", "pixel-shuffle"), (32, 8))
+    folder = make_comparison(
+        tmp_path_factory.mktemp("comparison") / "c", config, {"bilinear": 0.5, "learned": 0.2, "pixel-shuffle": 0.52}
+    )
+    write_report(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(comparison: ComparisonFolder) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((comparison.root / "report.json").read_text(encoding="utf-8"))
+    return found
+
+
+class Page(HTMLParser):
+    """Collects what a page is made of."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "input", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.tags: set[str] = set()
+        self.addresses: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in {"src", "href", "xlink:href", "action", "data", "poster", "srcset"}:
+                self.addresses.append(value or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page(comparison: ComparisonFolder) -> Page:
+    parsed = Page()
+    parsed.feed((comparison.root / "report.html").read_text(encoding="utf-8"))
+    assert not parsed.open
+    return parsed
+
+
+def test_the_page_holds_every_section_and_no_id_twice(page: Page) -> None:
+    for name in ("verdict", "scores", "comparison", "where", "pictures", "learned", "method", "provenance"):
+        assert name in page.ids
+    for name in ("differences", "trimap", "objects", "classes", "kernels", "frequencies", "curves"):
+        assert name in page.ids
+    assert len(set(page.ids)) == len(page.ids)
+
+
+def test_the_page_asks_for_nothing_and_runs_nothing(comparison: ComparisonFolder, page: Page) -> None:
+    assert not page.tags & {"script", "link", "iframe", "object", "embed", "base"}
+    assert all(address.startswith(("#", "data:image/png;base64,")) for address in page.addresses)
+    text = (comparison.root / "report.html").read_text(encoding="utf-8")
+    spaces = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert set(re.findall(r"https?://[^\s\"'<>)]+", text)) <= spaces
+    assert "@import" not in text
+    assert not re.findall(r"url\((?!#)", text)
+    assert not re.findall(r"\son\w+=", text)
+
+
+def test_every_figure_is_valid_svg_in_the_colours_of_the_page(comparison: ComparisonFolder) -> None:
+    text = (comparison.root / "report.html").read_text(encoding="utf-8")
+    drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(drawings) == 7
+    css = (Path(__file__).parent.parent / "model/compare/report.css").read_text(encoding="utf-8")
+    for drawing in drawings:
+        root = ElementTree.fromstring(drawing)  # noqa: S314  written by this test's own code
+        assert root.get("viewBox")
+        assert root.get("aria-label")
+        for reference in re.findall(r"url\(#([^)]*)\)", drawing):
+            assert f'id="{reference}"' in drawing
+        for variable in set(re.findall(r"var\((--[\w-]+)\)", drawing)):
+            assert f"{variable}:" in css
+        assert "#0b0c" not in drawing
+
+
+def test_names_of_classes_cannot_break_the_page(comparison: ComparisonFolder) -> None:
+    assert "<other>" not in (comparison.root / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_verdict_says_which_arm_is_better_and_that_another_is_not(report: dict[str, Any]) -> None:
+    calls = {c["arm"]: c["miou"]["call"] for c in report["comparisons"]}
+    assert calls["learned-32s"] == calls["learned-8s"] == "better"
+    assert report["verdict"]["recommended"].startswith("learned")
+    assert "Learned at stride" in report["verdict"]["sentences"][0]
+    assert "better than bilinear" in report["verdict"]["sentences"][0]
+    assert len(report["verdict"]["sentences"]) == 2
+
+
+def test_classes_that_do_not_occur_are_in_no_mean(report: dict[str, Any]) -> None:
+    arm = report["arms"][0]
+    present = [value["mean"] for name, value in arm["class_iou"].items() if name != "never"]
+    assert arm["class_iou"]["never"]["mean"] is None
+    assert arm["miou"]["mean"] == pytest.approx(np.mean(present))
+    assert report["data"]["absent"] == ["never"]
+    assert "never" not in report["comparisons"][0]["class_iou"]
+
+
+def test_the_report_is_the_same_when_made_again(comparison: ComparisonFolder) -> None:
+    names = ("report.json", "report.md", "report.html")
+    before = [(comparison.root / name).read_bytes() for name in names]
+    write_report(comparison)
+    assert [(comparison.root / name).read_bytes() for name in names] == before
+
+
+def test_the_text_report_has_a_row_for_every_arm_and_comparison(comparison: ComparisonFolder) -> None:
+    text = (comparison.root / "report.md").read_text(encoding="utf-8")
+    assert text.count("\n| bilinear-") == 2
+    assert text.count("| learned | ") == 2
+    for line in text.splitlines():
+        if line.startswith("|"):
+            assert line.endswith("|")
+
+
+def test_an_equal_arm_gives_no_difference_and_the_cost_of_seeing_one(tmp_path: Path) -> None:
+    config = CompareConfig(TrainConfig(SourceConfig("shapes")), strides=(16,))
+    folder = make_comparison(tmp_path / "c", config, {"bilinear": 0.5, "learned": 0.501})
+    write_report(folder)
+    found = json.loads((folder.root / "report.json").read_text(encoding="utf-8"))
+    assert found["verdict"]["recommended"] == "bilinear-16s"
+    assert found["verdict"]["sentences"][0].startswith("No difference from bilinear interpolation is shown")
+    assert "half a point" in found["verdict"]["sentences"][1]
+
+
+def test_one_seed_gives_scores_but_no_verdict(tmp_path: Path) -> None:
+    config = CompareConfig(TrainConfig(SourceConfig("shapes")), strides=(16,), seeds=1)
+    folder = make_comparison(tmp_path / "c", config, {"bilinear": 0.5, "learned": 0.1})
+    write_report(folder)
+    found = json.loads((folder.root / "report.json").read_text(encoding="utf-8"))
+    assert found["comparisons"][0]["miou"]["call"] == "too few seeds"
+    assert found["comparisons"][0]["miou"]["over_seeds"] is None
+    assert "two are needed" in found["verdict"]["sentences"][0]
+    assert "train two at least" in (folder.root / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_damaged_result_takes_its_seed_out_and_is_told(tmp_path: Path) -> None:
+    config = CompareConfig(TrainConfig(SourceConfig("shapes")), strides=(16,))
+    folder = make_comparison(tmp_path / "c", config, {"bilinear": 0.5, "learned": 0.4})
+    path = result_file(folder.root, Arm("learned", 16), 1)
+    path.write_bytes(path.read_bytes()[:100])
+    write_report(folder)
+    found = json.loads((folder.root / "report.json").read_text(encoding="utf-8"))
+    assert found["seeds"] == [0, 2]
+    assert "learned-16s, seed 1" in found["missing"][0]
+    assert "damaged" in found["missing"][0]
+
+
+def test_without_one_complete_seed_there_is_no_report(tmp_path: Path) -> None:
+    config = CompareConfig(TrainConfig(SourceConfig("shapes")), strides=(16,), seeds=1)
+    folder = make_comparison(tmp_path / "c", config, {"bilinear": 0.5, "learned": 0.4})
+    result_file(folder.root, Arm("learned", 16), 0).unlink()
+    with pytest.raises(RunError, match="no seed with a result of every arm"):
+        write_report(folder)
+    with pytest.raises(RunError, match="holds no comparison"):
+        write_report(ComparisonFolder(tmp_path / "nothing"))
+
+
+def test_a_result_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    config = CompareConfig(TrainConfig(SourceConfig("shapes")), strides=(16,))
+    result = make_result(config, Arm("learned", 16), 0, 0.3)
+    path = result_file(tmp_path, result.arm, 0)
+    write_result(path, result)
+    found = read_result(path)
+    assert found.arm == result.arm
+    assert found.measurement.bands.tolist() == result.measurement.bands.tolist()
+    assert all(np.array_equal(one, other) for one, other in zip(found.ends, result.ends, strict=True))
+    assert found.shown.keys() == result.shown.keys()
+    assert sorted(p.name for p in path.parent.iterdir()) == ["learned-16s-seed0.json", "learned-16s-seed0.npz"]
+
+
+def test_arrays_of_another_result_are_found_out(tmp_path: Path) -> None:
+    config = CompareConfig(TrainConfig(SourceConfig("shapes")), strides=(16,))
+    paths = [result_file(tmp_path, Arm("learned", 16), seed) for seed in (0, 1)]
+    for seed, path in enumerate(paths):
+        write_result(path, make_result(config, Arm("learned", 16), seed, 0.3))
+    paths[0].with_suffix(".npz").write_bytes(paths[1].with_suffix(".npz").read_bytes())
+    with pytest.raises(RunError, match="does not belong"):
+        read_result(paths[0])
