@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Final
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -27,6 +28,12 @@ ENDINGS: Final = frozenset(
 
 MAX_PIXELS: Final = 89_000_000
 """Default limit, checked from the header before a pixel is decoded. Pillow warns of bombs a little above."""
+
+MAX_SCANS: Final = 100
+"""Most scans of a JPEG. Progressive files have about ten. Each takes a pass over all pixels and few bytes."""
+
+_JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
+"""A marker with a length, or the end; within a scan's data FF is followed by 00 or a restart."""
 
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -112,7 +119,18 @@ def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
             f"the picture has {width}x{height} = {width * height} pixels; at most {max_pixels} are read: "
             "make it smaller or raise the limit"
         )
+    if image.format in ("JPEG", "MPO") and _too_many_scans(data):
+        raise CorruptImageError(f"the JPEG has more than {MAX_SCANS} scans, which no camera writes: save it again")
     return image
+
+
+def _too_many_scans(data: bytes) -> bool:
+    """Whether decoding would go over the picture more than ``MAX_SCANS`` times: a few MB could then take hours."""
+    place, scans = 2, 0
+    while scans <= MAX_SCANS and (marker := _JPEG_MARKER.search(data, place)) and marker[0] != b"\xff\xd9":
+        scans += marker[0] == b"\xff\xda"
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
+    return scans > MAX_SCANS
 
 
 def _corrupt(error: Exception) -> CorruptImageError:
@@ -150,14 +168,22 @@ def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     integers that stay within 16 bits are taken as 16-bit (Pillow reads 16-bit PNG as mode I).
     Floating values are taken as 0 to 1 when they stay within it, else as 0 to their largest.
     """
+    grey = np.empty(values.shape, dtype=np.uint8)
     if np.issubdtype(values.dtype, np.floating):
-        finite = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-        top = max(1.0, float(finite.max(initial=0.0)))
-        grey: NDArray[np.uint8] = np.rint(np.clip(finite / top, 0.0, 1.0) * 255).astype(np.uint8)
+        top = max(1.0, float(values.max(initial=0.0, where=np.isfinite(values))))
+        for out, band in zip(_bands(grey), _bands(values), strict=True):
+            finite = np.nan_to_num(band.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+            out[:] = np.rint(np.clip(finite / top, 0.0, 1.0) * 255)
         return grey
-    wide = np.clip(values.astype(np.int64), 0, None)
-    top_value = max(65535, int(wide.max(initial=0)))
-    return ((wide * 255 + top_value // 2) // top_value).astype(np.uint8)
+    top_value = max(65535, int(values.max(initial=0)))
+    for out, band in zip(_bands(grey), _bands(values), strict=True):
+        out[:] = (np.clip(band.astype(np.int64), 0, None) * 255 + top_value // 2) // top_value
+    return grey
+
+
+def _bands(values: NDArray[Any]) -> list[NDArray[Any]]:
+    """A picture in pieces of about a megapixel: 64-bit copies of the whole of a large one would take gigabytes."""
+    return np.array_split(values, -(-values.size // 1_000_000))
 
 
 def pad_to_multiple(image: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:

@@ -56,6 +56,28 @@ def test_jpeg_is_read(options: dict[str, object]) -> None:
     assert np.abs(decoded.astype(int) - SMOOTH).mean() < 25
 
 
+def jpeg_with_scans(more: int, between: bytes = b"") -> bytes:
+    """A progressive JPEG whose last scan, which refines what is there, is repeated."""
+    whole = encode(SMOOTH, "JPEG", progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    return whole[:-2] + (between + whole[last:-2]) * more + whole[-2:]
+
+
+def test_a_jpeg_of_countless_scans_is_refused_before_it_takes_hours() -> None:
+    assert decode_image(jpeg_with_scans(20)).shape == SMOOTH.shape
+    for between in (b"", b"\xff\x01", b"\xff\xff\xff", b"\xff\xfe\x00\x05\xff\xd9\x00"):
+        with pytest.raises(CorruptImageError, match="more than 100 scans"):
+            decode_image(jpeg_with_scans(120, between))
+
+
+def test_what_looks_like_scans_behind_or_within_the_data_of_a_jpeg_does_no_harm() -> None:
+    whole = encode(SMOOTH, "JPEG")
+    comment = b"\xff\xfe" + struct.pack(">H", 2002) + b"\xff\xda" * 1000
+    np.testing.assert_array_equal(
+        decode_image(whole[:2] + comment + whole[2:] + b"\xff\xda" * 1000), decode_image(whole)
+    )
+
+
 def test_cmyk_jpeg_is_converted() -> None:
     red = Image.new("RGB", (16, 16), (200, 30, 30)).convert("CMYK")
     assert np.abs(decode_image(encode(red, "JPEG")).astype(int) - (200, 30, 30)).max() < 12
@@ -124,6 +146,14 @@ def test_sixteen_bit_grey_is_scaled_and_not_clipped(kind: str) -> None:
 def test_sixteen_bit_colour_png_keeps_the_high_byte() -> None:
     rows = b"\x00" + struct.pack(">6H", 65535, 0, 32768, 256, 255, 65280)
     assert decode_image(png(2, 1, 16, 2, rows)).tolist() == [[[255, 0, 128], [1, 0, 255]]]
+
+
+def test_deep_grey_is_scaled_alike_in_every_part_of_a_large_picture() -> None:
+    deep = (np.arange(1500 * 1400) % 65536).astype(np.uint16).reshape(1500, 1400)
+    np.testing.assert_array_equal(decode_image(encode(deep))[..., 0], np.rint(deep / 257))
+    floating = deep.astype(np.float32) / 1000  # the largest value, 65.535, does not stand in every band's first row
+    expected = np.rint(np.clip(floating / floating.max(), 0, 1) * 255)
+    np.testing.assert_array_equal(decode_image(encode(floating, "TIFF"))[..., 0], expected)
 
 
 def test_floating_tiff_is_taken_as_nought_to_one() -> None:
