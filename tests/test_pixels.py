@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data.errors import CorruptImageError, ImageError, ImageTooLargeError, UnsupportedImageError
-from data.pixels import decode_image, pad_to_multiple, read_image
+from data.pixels import ENDINGS, FORMATS, decode_image, pad_to_multiple, read_image
 
 RANDOM = np.random.default_rng(0)
 PICTURE: NDArray[np.uint8] = RANDOM.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -76,6 +76,11 @@ def test_what_looks_like_scans_behind_or_within_the_data_of_a_jpeg_does_no_harm(
     np.testing.assert_array_equal(
         decode_image(whole[:2] + comment + whole[2:] + b"\xff\xda" * 1000), decode_image(whole)
     )
+
+
+def test_the_endings_are_all_that_pillow_knows_for_the_formats() -> None:
+    known = {ending for ending, name in Image.registered_extensions().items() if name in FORMATS}
+    assert known <= ENDINGS
 
 
 def test_cmyk_jpeg_is_converted() -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from data.errors import BundleError, ConfigError, DataError
+from data.pixels import ENDINGS
 from model.runtime.bundle import write_bundle
 from model.runtime.engine import EngineConfig
 from model.runtime.folder import FolderSummary, predict_folder
@@ -262,3 +263,9 @@ def test_an_output_folder_that_cannot_be_written_is_a_clear_error(
     (tmp_path / "out" / "label_maps").write_text("a file where a folder belongs")
     with pytest.raises(ConfigError, match="cannot be written"):
         predict(tiny_bundle, pictures, tmp_path / "out")
+
+
+def test_every_ending_that_a_data_set_may_have_is_found(tmp_path: Path) -> None:
+    for ending in (*ENDINGS, ".txt", ".svg"):
+        (tmp_path / f"picture{ending.upper()}").touch()
+    assert {found.path.suffix.lower() for found in find_pictures(tmp_path)} == ENDINGS

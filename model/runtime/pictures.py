@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from data.errors import DataError
-from data.pixels import FORMATS
+from data.pixels import ENDINGS
 from model.runtime.journal import JOURNAL_FILE, LABEL_MAPS, OVERLAYS
 
 if TYPE_CHECKING:
@@ -54,19 +52,13 @@ def find_pictures(root: Path, skip: Collection[Path] = ()) -> list[Picture]:
         raise DataError(f"{root} does not exist: give a picture or a folder of pictures")
     paths = sorted(_walk(root, {folder.resolve() for folder in skip}))
     if not paths:
-        raise DataError(f"{root} holds no picture ({', '.join(sorted(endings()))}): give a folder with pictures in it")
+        raise DataError(f"{root} holds no picture ({', '.join(sorted(ENDINGS))}): give a folder with pictures in it")
     names = [path.relative_to(root) for path in paths]
     stems = _stems(names)
     return [Picture(path, name.as_posix(), stem) for path, name, stem in zip(paths, names, stems, strict=True)]
 
 
-def endings() -> set[str]:
-    """The endings of the formats that are read, such as ``.jpg``."""
-    return {ending for ending, name in Image.registered_extensions().items() if name in FORMATS}
-
-
 def _walk(root: Path, skip: Collection[Path]) -> Iterator[Path]:
-    known = endings()
     seen = {root.resolve()}  # a link to a folder above would go round for ever
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_unreadable):
         entered = []
@@ -80,7 +72,7 @@ def _walk(root: Path, skip: Collection[Path]) -> Iterator[Path]:
         for name in files:
             path = Path(folder) / name
             # A broken link is listed, and reported when it is read; a pipe or device would block the reader.
-            if not name.startswith(".") and path.suffix.lower() in known and (path.is_file() or path.is_symlink()):
+            if not name.startswith(".") and path.suffix.lower() in ENDINGS and (path.is_file() or path.is_symlink()):
                 yield path
 
 
