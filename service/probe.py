@@ -1,4 +1,4 @@
-"""Probe: open a bundle's engine in a process of its own.
+"""Probe: run a bundle's network in a process of its own.
 
 BentoML starts a worker that fails again and again, for ever. So what would fail each time is found by
 the process above the workers, before there is one. It asks a process of its own, and so stays small
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from data.errors import BundleError, FcnError
 from model.runtime.bundle import read_bundle
-from model.runtime.engine import open_engine
+from model.runtime.predictor import Predictor
 from service.settings import Settings
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -44,10 +44,10 @@ def probe(folder: Path) -> None:
 
 
 def main(folder: str) -> int:
-    """Open the engine; a fault goes to standard output, where engines do not write."""
+    """Do what the worker will do; a fault goes to standard output, where engines do not write."""
     try:
         settings = Settings.from_environment(os.environ)
-        open_engine(read_bundle(Path(folder)), settings.engine_config())
+        Predictor(read_bundle(Path(folder)), settings.engine_config(), settings.max_tile).warm_up()
     except FcnError as error:
         sys.stdout.write(str(error))
         return 1
