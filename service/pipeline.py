@@ -65,7 +65,7 @@ class Pipeline:
             content_type: The request's header, or an empty text.
             body: The whole body.
             query: Options that the query set; those of the form win.
-            abandoned: Set when nobody waits any more; looked at between the stages.
+            abandoned: Set when nobody waits any more; looked at before every stage and every tile.
 
         Raises:
             ServiceError: the body holds no one picture.
@@ -79,7 +79,7 @@ class Pipeline:
             options = _options({**query, **upload.options})
             image = decode_image(upload.picture, self._max_pixels)
         with watch.stage("infer"):
-            segmentation = self.predictor.predict(image)
+            segmentation = self.predictor.predict(image, before_tile=watch.check)
         with watch.stage("encode"):
             content, media_type = self._encode(image, segmentation, options)
         metrics.PICTURES.labels(options.format).inc()
@@ -120,10 +120,14 @@ class _Watch:
         self.seconds: dict[str, float] = {}
         self._abandoned = abandoned
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def check(self) -> None:
+        """Go on only if somebody waits."""
         if self._abandoned.is_set():
             raise AbandonedError
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self.check()
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start

@@ -36,12 +36,12 @@ class HeldPredictor(Predictor):
         self.let_go = threading.Event()
         self.pictures = 0
 
-    def predict(self, image):
+    def predict(self, image, **options):
         if image.shape[0] == 40:
             self.pictures += 1
             self.begun.release()
             assert self.let_go.wait(WAIT)
-        return super().predict(image)
+        return super().predict(image, **options)
 
 
 @pytest.fixture
@@ -218,6 +218,37 @@ def test_work_beyond_the_time_limit_is_answered_504(held):
     response = asyncio.run(load())
     assert response.status_code == 504
     assert response.json()["error"]["code"] == "timed_out"
+    station.close()
+
+
+class HeldEngine:
+    """An engine whose runs wait until it is let go."""
+
+    def __init__(self, engine):
+        self._engine = engine
+        self.let_go = threading.Event()
+        self.runs = 0
+
+    def run(self, images):
+        self.runs += 1
+        assert self.let_go.wait(WAIT)
+        return self._engine.run(images)
+
+
+def test_a_large_picture_that_nobody_waits_for_any_more_is_left_at_its_next_tile(tiny_bundle):
+    predictor = Predictor(tiny_bundle, max_tile=256)
+    station, app = opened(predictor, slots=1, queue=0, timeout_seconds=0.2)
+    predictor.engine = engine = HeldEngine(predictor.engine)
+
+    async def load():
+        async with client_of(app) as client:
+            response = await client.post("/v1/segment", content=a_picture(600))
+            engine.let_go.set()
+            await until(lambda: station.admission.taken == 0)
+            return response
+
+    assert asyncio.run(load()).status_code == 504
+    assert engine.runs == 1
     station.close()
 
 

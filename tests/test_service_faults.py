@@ -261,10 +261,10 @@ def test_before_its_model_is_loaded_the_service_says_so(tiny_bundle):
 class BrokenPredictor(Predictor):
     """A predictor with a fault that nobody foresaw."""
 
-    def predict(self, image):
+    def predict(self, image, **options):
         if image.shape == (20, 30, 3):
             raise ZeroDivisionError("secret detail of /work/model/runtime/predictor.py")
-        return super().predict(image)
+        return super().predict(image, **options)
 
 
 def test_an_unforeseen_fault_is_one_json_500_without_details_and_a_log_entry_with_the_id(tiny_bundle, caplog):
