@@ -1,4 +1,4 @@
-"""The command line: fcn train, evaluate, export, register, predict and data check.
+"""The command line: fcn train, compare, evaluate, export, register, predict and data check.
 
 Functions import what they need when they are called, so that help is instant and the commands that
 serve (predict, register) work where torch is not installed.
@@ -16,6 +16,7 @@ from rich.console import Console
 
 from data.errors import FcnError
 from data.sources.catalogue import SourceConfig, SourceName
+from model.compare.config import CompareConfig, Mode
 from model.config import (
     AugmentConfig,
     FitConfig,
@@ -24,6 +25,7 @@ from model.config import (
     ModelConfig,
     OptimiserConfig,
     TrainConfig,
+    UpsamplerName,
 )
 from model.runtime.engine import EngineConfig
 
@@ -71,6 +73,49 @@ def train(
         f"best val mIoU {100 * (provenance.get('best_val_miou') or 0):.2f}"
     )
     console.print(f"run directory: {root}\nnext: fcn evaluate {root}; fcn export {root}", highlight=False)
+
+
+def compare(
+    out: Path,
+    upsamplers: list[UpsamplerName] = ["bilinear", "learned"],  # noqa: B006  read only
+    strides: list[int] = [32, 16, 8],  # noqa: B006  read only
+    seeds: int = 3,
+    mode: Mode = "end-to-end",
+    data: SourceConfig = SourceConfig(),
+    model: ModelConfig = ModelConfig(),
+    augment: AugmentConfig = AugmentConfig(),
+    loader: LoaderConfig = LoaderConfig(),
+    loss: LossConfig = LossConfig(),
+    optimiser: OptimiserConfig = OptimiserConfig(),
+    fit: FitConfig = FitConfig(),
+    seed: int = 0,
+    report_only: bool = False,
+) -> None:
+    """Compare learned with fixed upsampling on labelled pictures, and write a report that says what it is worth.
+
+    Args:
+        out: Folder of the comparison. Killed and started again it goes on; more arms, strides or seeds are added.
+        upsamplers: Arms; bilinear, the baseline, is among them.
+        strides: Finest strides at which the arms are compared.
+        seeds: Trainings of every arm; three or more give a usable interval.
+        mode: end-to-end trains every arm whole; upsampler-only trains one network a seed and stride, then each
+            upsampler on its stored score maps.
+        data: Where labelled pictures come from.
+        model: The network; its upsampler and finest stride are set by the arms.
+        augment: What training pictures go through.
+        loader: How they reach the network.
+        loss: What is made small.
+        optimiser: How.
+        fit: How long and on what.
+        seed: The first one.
+        report_only: Train nothing, make the report from the results that are there.
+    """
+    from model.compare.experiment import compare as compare_arms  # noqa: PLC0415
+
+    recipe = TrainConfig(data, model, augment, loader, loss, optimiser, fit, seed)
+    config = CompareConfig(recipe, tuple(upsamplers), tuple(strides), seeds, mode)
+    report = compare_arms(config, out, report_only=report_only)
+    console.print(f"report: {report}", highlight=False, soft_wrap=True)
 
 
 def evaluate(
@@ -217,6 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     commands: dict[str, Any] = {
         "train": train,
+        "compare": compare,
         "evaluate": evaluate,
         "export": export,
         "register": register,
