@@ -64,21 +64,27 @@ def run(command: str, place: Path, environment: dict[str, str]) -> str:
     return finished.stdout
 
 
+def quick(command: str) -> str:
+    """The command with what makes it short."""
+    if command.startswith("fcn compare"):
+        return f"{command} {QUICK} --seeds=2 --strides=[8]"
+    if "--resume" in command:
+        return f"{command} --fit.epochs=2"
+    return f"{command} {QUICK}" if command.startswith("fcn train") else command
+
+
 def test_every_command_of_the_readme_works(place, environment):
     commands = readme_commands()
-    servers = [command for command in commands if "bentoml serve" in command]
     asked = [command for command in commands if command.startswith("curl")]
-    first = commands.index(servers[0])
-    assert len(servers) == 2
     assert len(asked) >= 4
-    for command in commands[:first]:
-        quick = f"{command} {QUICK}" if command.startswith(("fcn train", "fcn compare")) else command
-        run(quick.replace("--fit.epochs=1", "--fit.epochs=2") if "--resume" in command else quick, place, environment)
+    for command in commands:
+        if "bentoml serve" in command:
+            ask_server(command, asked, place, environment)
+        elif command not in asked:
+            run(quick(command), place, environment)
     assert len(list((place / "predictions" / "label_maps").iterdir())) == 10
-    ask_server(servers[0], asked, place, environment)
-    for command in commands[first + 1 : commands.index(servers[1])]:
-        run(command, place, environment)
-    ask_server(servers[1], asked, place, environment)
+    assert len((place / "runs" / "mine" / "metrics.csv").read_text().splitlines()) == 3
+    assert "<svg" in (place / "comparison" / "report.html").read_text()
 
 
 def ask_server(command: str, questions: list[str], place: Path, environment: dict[str, str]) -> None:
