@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 import bentoml
 from bentoml.exceptions import BentoMLException
 
-from data.errors import BundleError, FcnError
+from data.errors import BundleError, ConfigError, FcnError
 from model.runtime.bundle import read_bundle
 from model.runtime.predictor import Predictor
 from service.guard import Guard
@@ -101,10 +101,16 @@ def bundle_folder() -> Path:
 
     Raises:
         BundleError: there is no such model.
+        ConfigError: the setting is no tag.
     """
     if SETTINGS.bundle is not None:
         return SETTINGS.bundle
-    tag = bentoml.Tag.from_str(SETTINGS.model)
+    try:
+        tag = bentoml.Tag.from_str(SETTINGS.model)
+    except (ValueError, BentoMLException):
+        raise ConfigError(
+            f"FCN_MODEL is {SETTINGS.model!r}; a tag of BentoML's model store is needed, such as fcn-segmenter:latest"
+        ) from None
     bento = _service().bento
     if bento is not None:
         # "latest" would change under a built Bento as soon as another model is registered.

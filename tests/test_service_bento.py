@@ -354,6 +354,7 @@ def test_a_bento_keeps_its_model_when_another_is_registered_and_a_folder_can_be_
         ("junk", "cannot be loaded"),
         ("missing", "does not exist"),
         ("setting", "FCN_SLOTS is 'many'"),
+        ("tag", "FCN_MODEL is 'my streets'"),
         ("empty store", "model store has no fcn-segmenter:latest"),
     ],
 )
@@ -371,8 +372,10 @@ def test_what_cannot_be_served_is_refused_at_start_with_one_clear_line(own_bundl
     elif damage == "missing":
         own_bundle.root.rename(tmp_path / "elsewhere")
     settings = {"BENTOML_HOME": str(tmp_path / "home")}
-    if damage != "empty store":
+    if damage not in ("empty store", "tag"):
         settings["FCN_BUNDLE"] = str(own_bundle.root)
+    if damage == "tag":
+        settings["FCN_MODEL"] = "my streets"
     if damage == "setting":
         settings["FCN_SLOTS"] = "many"
     done = subprocess.run(
