@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 import warnings
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from data.labels import LabelMap
     from data.sources.source import Source, Split
-    from model.config import FitConfig, LoaderConfig, TrainConfig
+    from model.config import AugmentConfig, FitConfig, LoaderConfig, TrainConfig
 
 MONITOR = "val/miou"
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -69,11 +70,11 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
     if missing:
         logging.getLogger("fcn").warning("no training pixel of class %s: it cannot be learned", ", ".join(missing))
     task = FCNTask(config, labels, counts)
-    augment = config.augment
+    augment, crop = config.augment, fitting_crop(config.augment, train_split)
     module = SegmentationData(
         train_split,
         val_split,
-        Augmentation(augment.crop_size, augment.scale, augment.flip, augment.vertical_flip, augment.colour),
+        Augmentation(crop, augment.scale, augment.flip, augment.vertical_flip, augment.colour),
         config.loader.batch_size,
         worker_count(config.loader),
         config.seed,
@@ -104,6 +105,19 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
             }
         )
     return run
+
+
+def fitting_crop(augment: AugmentConfig, split: DecodedSplit) -> tuple[int, int]:
+    """The configured crop, made smaller where no picture, zoomed as far as it goes, would fill it.
+
+    Returns:
+        Height and width, multiples of 32 where they were made smaller.
+    """
+    sides = []
+    for axis, wanted in enumerate(augment.crop_size):
+        largest = max(image.shape[axis] for image in split.images) * augment.scale[1]
+        sides.append(min(wanted, max(32, math.ceil(largest / 32) * 32)))
+    return sides[0], sides[1]
 
 
 def make_trainer(config: TrainConfig, run: Run, callbacks: list[Callback]) -> Trainer:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from data.errors import ConfigError, DataError, RunError
-from data.sources.catalogue import SourceConfig
+from data.sources.catalogue import SourceConfig, open_source
 from model.config import (
     AugmentConfig,
     FitConfig,
@@ -24,7 +24,7 @@ from model.config import (
 )
 from model.run import Run
 from model.task import parameter_groups, rate_factor
-from model.train import train
+from model.train import decode, fitting_crop, train
 
 TINY = TrainConfig(
     data=SourceConfig(name="shapes", train_size=8, val_size=3, image_size=(40, 64)),
@@ -173,6 +173,13 @@ def test_foreground_of_255_is_found_before_training(tmp_path):
         train(config, tmp_path / "run")
     mended = replace(config, data=replace(config.data, remap={255: 1}), fit=replace(TINY.fit, epochs=1))
     assert train(mended, tmp_path / "run-mended").checkpoint().is_file()
+
+
+def test_crops_are_not_larger_than_any_zoomed_picture(tmp_path):
+    split = decode(open_source(TINY.data), "train", TINY.loader)
+    augment = AugmentConfig(crop_size=(320, 384), scale=(0.5, 1.5))
+    assert fitting_crop(augment, split) == (64, 96)
+    assert fitting_crop(replace(augment, crop_size=(32, 64)), split) == (32, 64)
 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "poly", "cosine", "constant"])
