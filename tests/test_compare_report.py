@@ -77,6 +77,7 @@ def make_result(config: CompareConfig, arm: Arm, seed: int, share: float) -> Arm
         multiplications=123_456,
         picture_size=SIZE,
         training_seconds=12.0,
+        git_commit="0123456789abcdef",
         shared={"encoder": f"e{seed}", "score head at stride 32": f"h{seed}"},
         starts=[part.kernels for part in starts],
         ends=[part.kernels for part in ends],
@@ -213,8 +214,9 @@ def test_the_verdict_says_which_arm_is_better_and_that_another_is_not(report: di
     calls = {c["arm"]: c["miou"]["call"] for c in report["comparisons"]}
     assert calls["learned-32s"] == calls["learned-8s"] == "better"
     assert report["verdict"]["recommended"].startswith("learned")
-    assert "Learned at stride" in report["verdict"]["sentences"][0]
-    assert "better than bilinear" in report["verdict"]["sentences"][0]
+    first = report["verdict"]["sentences"][0]
+    assert first.startswith("Learned upsampling is better than bilinear at stride 32 by ")
+    assert " and at stride 8 by " in first
     assert len(report["verdict"]["sentences"]) == 2
 
 

@@ -116,7 +116,7 @@ def test_seeds_to_see_agrees_with_a_simulation() -> None:
     assert count == 10  # the textbook's n for a standardised effect of 1 and power 0.8
     low, high = t_bounds(np.random.default_rng(3).normal(0.005, 0.005, size=(20_000, count)))
     assert np.mean((low > 0) | (high < 0)) == pytest.approx(0.8, abs=0.03)
-    assert seeds_to_see(0.0) == 2
+    assert seeds_to_see(0.0) is None
     assert seeds_to_see(1e-9) == 2
     assert seeds_to_see(1.0) is None
 

@@ -28,7 +28,7 @@ from model.compare.stack import UpsamplerStack
 from model.compare.training import train_arm, training_curve
 from model.compare.upsampling import train_upsamplers
 from model.losses import SegmentationLoss
-from model.run import Run, provenance
+from model.run import Run, git_commit, provenance
 from model.train import decode, prepare_torch, worker_count
 
 if TYPE_CHECKING:
@@ -154,7 +154,9 @@ class _Experiment:
                 untrained=untrained,
                 train_pictures=len(self._train),
                 scored_pictures=len(self._scored),
-                provenance=provenance(config.train),
+                provenance=self._folder.plan().provenance
+                if self._folder.plan_file.is_file()
+                else provenance(config.train),
             )
         )
         scored = self._scored
@@ -306,6 +308,7 @@ class _Experiment:
             picture_size=(height, width),
             training_seconds=seconds,
             shared=shared,
+            git_commit=git_commit(),
             starts=[part.kernels for part in starts],
             ends=[part.kernels for part in ends],
             across=[part.across for part in ends],

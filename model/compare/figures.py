@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.compare.svg import INK, PAPER, Drawing, figure, panels, series_colour, to_svg
+from model.compare.svg import INK, PAPER, STYLED, Drawing, figure, panels, series_colour, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 WIDTH = 9.4
 
 
+@STYLED
 def draw_differences(report: dict[str, Any]) -> Drawing:
     """Differences from bilinear with both intervals, mIoU beside boundary IoU."""
     comparisons = report["comparisons"]
@@ -54,6 +55,7 @@ def draw_differences(report: dict[str, Any]) -> Drawing:
     return Drawing("differences", "Differences from bilinear.", caption, to_svg(drawn, "differences", caption))
 
 
+@STYLED
 def draw_trimap(report: dict[str, Any]) -> Drawing:
     """IoU near contours against the width of the band, and its difference from bilinear."""
     strides = _strides(report)
@@ -84,6 +86,7 @@ def draw_trimap(report: dict[str, Any]) -> Drawing:
     return Drawing("trimap", "Near the contours.", caption, to_svg(drawn, "trimap", caption))
 
 
+@STYLED
 def draw_objects(report: dict[str, Any]) -> Drawing:
     """Accuracy differences by width and by size of objects."""
     strides = _strides(report)
@@ -95,8 +98,10 @@ def draw_objects(report: dict[str, Any]) -> Drawing:
         for column, (stride, title) in enumerate(panels(strides)):
             ax = axes[row * len(strides) + column]
             ax.axhline(0, color=INK, linewidth=0.9)
-            for comparison in _of_stride(report["comparisons"], stride):
-                _intervals(ax, comparison[score], comparison["upsampler"])
+            mine = _of_stride(report["comparisons"], stride)
+            for index, comparison in enumerate(mine):
+                shift = 0.16 * (index - (len(mine) - 1) / 2)
+                _intervals(ax, comparison[score], comparison["upsampler"], band=False, shift=shift)
             ax.set_xticks(range(len(bins)), [bin_name(part) for part in bins])
             ax.set_xlabel(label)
             ax.grid(visible=True)
@@ -114,6 +119,7 @@ def draw_objects(report: dict[str, Any]) -> Drawing:
     return Drawing("objects", "Thin and small things.", caption, to_svg(drawn, "objects", caption))
 
 
+@STYLED
 def draw_classes(report: dict[str, Any]) -> Drawing:
     """IoU differences of every class."""
     strides = _strides(report)
@@ -151,6 +157,7 @@ def draw_classes(report: dict[str, Any]) -> Drawing:
     return Drawing("classes", "Class by class.", caption, to_svg(drawn, "classes", caption))
 
 
+@STYLED
 def draw_curves(report: dict[str, Any]) -> Drawing | None:
     """Training loss of every arm; None where no arm was trained by itself."""
     strides = _strides(report)
@@ -193,14 +200,23 @@ def _line(
     ax.plot(places, values.mean(axis=1), marker=marker, color=colour, label=upsampler)
 
 
-def _intervals(ax: Axes, points: list[dict[str, Any]], upsampler: str) -> None:
-    """Differences in points with their intervals over pictures, those not defined left out."""
+def _intervals(
+    ax: Axes, points: list[dict[str, Any]], upsampler: str, *, band: bool = True, shift: float = 0.0
+) -> None:
+    """Differences in points with their intervals over pictures, with gaps where not defined."""
     colour = series_colour(upsampler)
-    known = [(place, p) for place, p in enumerate(points) if p["mean"] is not None and p["over_pictures"]]
-    places = [place for place, _ in known]
-    low, high = ([100 * p["over_pictures"][end] for _, p in known] for end in ("low", "high"))
-    ax.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
-    ax.plot(places, [100 * p["mean"] for _, p in known], "o-", color=colour, label=upsampler)
+    empty = {"mean": None, "over_pictures": None}
+    known = [p if p["mean"] is not None and p["over_pictures"] else empty for p in points]
+    mean = [np.nan if p["mean"] is None else 100 * p["mean"] for p in known]
+    low, high = (
+        [100 * p["over_pictures"][end] if p["over_pictures"] else np.nan for p in known] for end in ("low", "high")
+    )
+    places = np.arange(len(points)) + shift
+    if band:
+        ax.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
+    else:
+        ax.vlines(places, low, high, color=colour, linewidth=1.4)
+    ax.plot(places, mean, "o-" if band else "o", color=colour, label=upsampler)
 
 
 def _bar(ax: Axes, interval: dict[str, float] | None, place: float, colour: str, width: float) -> None:

@@ -46,9 +46,9 @@ def impulses(upsampler: nn.Module, num_classes: int) -> Impulses:
         fine = upsampler(coarse)[0]
         scale_factor = fine.shape[-1] // 5
         frame = fine[:, scale_factor : 4 * scale_factor, scale_factor : 4 * scale_factor]
-        own = float(frame[index].square().sum())
-        inside += own
-        across += float(frame.square().sum()) - own
+        energy = frame.square().sum(dim=(1, 2))
+        inside += float(energy[index])
+        across += float(energy[:index].sum() + energy[index + 1 :].sum())
         kernels.append(frame[index].numpy().copy())
     total = inside + across
     return Impulses(np.stack(kernels), across / total if total else 0.0)

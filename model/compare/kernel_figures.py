@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.compare.kernels import bilinear, frequencies, frequency_response
-from model.compare.svg import FAINT, INK, Drawing, figure, series_colour, to_svg
+from model.compare.svg import FAINT, INK, STYLED, Drawing, figure, series_colour, to_svg
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +18,7 @@ WIDTH = 9.4
 SHOWN_CLASSES = 3
 
 
+@STYLED
 def draw_kernels(results: list[ArmResult], names: list[str]) -> Drawing | None:
     """Start, end and change of the last upsampler's kernels, first seed.
 
@@ -65,6 +66,7 @@ def draw_kernels(results: list[ArmResult], names: list[str]) -> Drawing | None:
     return Drawing("kernels", "What was learned.", caption, to_svg(drawn, "kernels", caption))
 
 
+@STYLED
 def draw_frequencies(report: dict[str, Any]) -> Drawing | None:
     """Frequency responses of learned kernels beside the bilinear one and the ideal low-pass."""
     learned = report["kernels"]

@@ -98,7 +98,8 @@ def frequency_response(kernel: NDArray[np.float64], scale_factor: int) -> NDArra
     Returns:
         |sum of k(y, x) exp(-2 pi i f x / s)| / s^2 at ``FREQUENCIES`` frequencies f from 0 to 1 cycle a coarse
         pixel. The ideal low-pass is 1 below one half and 0 above: beyond it lie images of the coarse map's
-        spectrum. The bilinear kernel has (sin(pi f) / (s sin(pi f / s)))^2.
+        spectrum. The bilinear kernel has (sin(pi f) / (s sin(pi f / s)))^2, times cos(pi f / s) for even s,
+        whose taps lie half a pixel beside the centre.
     """
     profile = kernel.sum(axis=0)
     places = np.arange(len(profile)) / scale_factor

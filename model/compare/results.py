@@ -39,6 +39,7 @@ class ArmResult:
         picture_size: Height and width of that picture.
         training_seconds: Of this arm; in the upsampler-only mode of its upsamplers.
         shared: Digests of what the arm shared with others when its training began, by name.
+        git_commit: Of the checkout that made it; None outside one.
         starts: Kernels before training, one (C, 3 s, 3 s) an upsampler; empty for fixed ones.
         ends: The same after it.
         across: Share of the energy between classes after it, one an upsampler.
@@ -56,6 +57,7 @@ class ArmResult:
     picture_size: tuple[int, int]
     training_seconds: float
     shared: dict[str, str]
+    git_commit: str | None
     starts: list[NDArray[np.float32]]
     ends: list[NDArray[np.float32]]
     across: list[float]
@@ -98,6 +100,7 @@ def write_result(path: Path, result: ArmResult) -> None:
         "picture_size": list(result.picture_size),
         "training_seconds": result.training_seconds,
         "shared": result.shared,
+        "git_commit": result.git_commit,
         "across": result.across,
         "upsamplers": len(result.ends),
         "shown": list(result.shown),
@@ -135,6 +138,7 @@ def read_result(path: Path) -> ArmResult:
                 picture_size=(text["picture_size"][0], text["picture_size"][1]),
                 training_seconds=text["training_seconds"],
                 shared=text["shared"],
+                git_commit=text["git_commit"],
                 starts=[arrays[f"starts_{index}"] for index in range(text["upsamplers"])],
                 ends=[arrays[f"ends_{index}"] for index in range(text["upsamplers"])],
                 across=text["across"],

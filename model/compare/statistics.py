@@ -249,10 +249,11 @@ def seeds_to_see(deviation: float, effect: float = SEEN, power: float = POWER) -
         power: Chance to find it.
 
     Returns:
-        The smallest n, at least 2, whose two-sided test at 5 % has that power (noncentral t); None above 1000.
+        The smallest n, at least 2, whose two-sided test at 5 % has that power (noncentral t); None above 1000, and
+        where the differences do not vary at all, which says that something is wrong with the arms.
     """
     if deviation <= 0:
-        return 2
+        return None
     count = 2
     while count <= MOST_SEEDS:
         bound = stats.t.ppf((1 + LEVEL) / 2, count - 1)

@@ -85,8 +85,12 @@ def summarise(plan: Plan, results: Results, latency: dict[str, Any], missing: li
         "pairing": {"unshared_within_a_stride": within, "unshared_across_strides": across},
         "latency": {name: value for name, value in latency.items() if name != "milliseconds"},
         "missing": missing,
+        "one_class": _one_class(results),
         "config": plan.config,
-        "provenance": plan.provenance,
+        "provenance": {
+            **{name: value for name, value in plan.provenance.items() if name != "git_commit"},
+            "git_commits": sorted({result.git_commit or "none" for result in results.values()}),
+        },
     }
 
 
@@ -205,6 +209,16 @@ def _unshared(results: Results, *, per_stride: bool) -> list[str]:
         for name, value in result.shared.items():
             if first.setdefault((arm.stride if per_stride else 0, seed, name), value) != value:
                 found.append(f"{name} of {arm.name}, seed {seed}")
+    return found
+
+
+def _one_class(results: Results) -> list[str]:
+    """Arms and seeds whose network answers with one class everywhere though several occur: they learned nothing."""
+    found = []
+    for (arm, seed), result in results.items():
+        _, true, predicted = result.measurement.overlaps.sum(axis=0)
+        if np.count_nonzero(predicted) == 1 < np.count_nonzero(true):
+            found.append(f"{arm.name}, seed {seed}")
     return found
 
 

@@ -69,6 +69,9 @@ _STYLE: Final[dict[RcKeyType, Any]] = {
     "savefig.facecolor": "none",
 }
 
+STYLED: Final = mpl.rc_context(_STYLE)
+"""Decorates what draws: matplotlib reads its settings when a title or a legend is made, not when a figure is."""
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -94,10 +97,8 @@ def series_colour(upsampler: str) -> str:
 
 def figure(width: float, height: float, rows: int = 1, columns: int = 1, **shared: Any) -> tuple[Figure, list[Axes]]:  # noqa: ANN401 - matplotlib's sharex and sharey
     """A figure with a grid of axes, row by row, sizes in inches."""
-    with mpl.rc_context(_STYLE):
-        made = Figure(figsize=(width, height), layout="constrained")
-        axes = made.subplots(rows, columns, squeeze=False, **shared)
-    return made, list(axes.flat)
+    made = Figure(figsize=(width, height), layout="constrained")
+    return made, list(made.subplots(rows, columns, squeeze=False, **shared).flat)
 
 
 def to_svg(drawn: Figure, name: str, description: str) -> str:
@@ -109,8 +110,7 @@ def to_svg(drawn: Figure, name: str, description: str) -> str:
         description: For those who cannot see it.
     """
     buffer = io.StringIO()
-    with mpl.rc_context(_STYLE):
-        drawn.savefig(buffer, format="svg", metadata={"Date": None})
+    drawn.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
