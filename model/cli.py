@@ -89,6 +89,12 @@ def compare(
     optimiser: OptimiserConfig = OptimiserConfig(),
     fit: FitConfig = FitConfig(),
     seed: int = 0,
+    checkpoint: Literal["last", "best"] = "last",
+    split: Literal["val", "test"] = "val",
+    passes: int = 4,
+    upsampler_epochs: int = 6,
+    latency: bool = True,
+    pictures: int = 3,
     report_only: bool = False,
 ) -> None:
     """Compare learned with fixed upsampling on labelled pictures, and write a report that says what it is worth.
@@ -108,12 +114,30 @@ def compare(
         optimiser: How.
         fit: How long and on what.
         seed: The first one.
+        checkpoint: Which one is scored; last is not chosen by the pictures that score it.
+        split: Which pictures score.
+        passes: upsampler-only: how often the training pictures are cropped for the stored score maps.
+        upsampler_epochs: upsampler-only: passes over those maps.
+        latency: Time every arm in OpenVINO.
+        pictures: Pictures shown in the report; 0 keeps the data out of it.
         report_only: Train nothing, make the report from the results that are there.
     """
     from model.compare.experiment import compare as compare_arms  # noqa: PLC0415
 
     recipe = TrainConfig(data, model, augment, loader, loss, optimiser, fit, seed)
-    config = CompareConfig(recipe, tuple(upsamplers), tuple(strides), seeds, mode)
+    config = CompareConfig(
+        recipe,
+        tuple(upsamplers),
+        tuple(strides),
+        seeds,
+        mode,
+        checkpoint=checkpoint,
+        split=split,
+        passes=passes,
+        upsampler_epochs=upsampler_epochs,
+        latency=latency,
+        pictures=pictures,
+    )
     report = compare_arms(config, out, report_only=report_only)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
 
@@ -275,6 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             args=_with_saved_config(_without_short_options(given)),
             prog="fcn",
             description=__doc__.splitlines()[0],
+            allow_abbrev=False,  # a typing error is no shorter name
         )
     except FcnError as error:
         Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)

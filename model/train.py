@@ -242,7 +242,12 @@ def prepare_torch(fit: FitConfig) -> None:
 
 def _silence() -> None:
     """Hide what Lightning and its kin say that a user can do nothing about."""
-    for pattern in (".*does not have many workers.*", ".*isinstance.*LeafSpec.*", ".*log_every_n_steps.*"):
+    for pattern in (
+        ".*does not have many workers.*",
+        ".*isinstance.*LeafSpec.*",
+        ".*log_every_n_steps.*",
+        ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on
+    ):
         warnings.filterwarnings("ignore", pattern)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)

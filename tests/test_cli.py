@@ -11,6 +11,7 @@ from PIL import Image
 
 from data.sources.shapes import LABELS, ShapesSource
 from model.cli import main
+from model.runtime.bundle import read_bundle
 
 QUICK = [
     "--model.head_channels=8",
@@ -74,7 +75,8 @@ def test_evaluate_prints_json_alone_when_asked(run, capsys):
 def test_a_bundle_is_scored_where_its_data_is_told(bundle, pictures, tmp_path, capsys):
     command = ["evaluate", str(bundle), "--source=folder", f"--root={pictures}", f"--out={tmp_path}", "--json=true"]
     assert main(command) == 0
-    assert json.loads(capsys.readouterr().out)["pictures"] == 2
+    held_out = read_bundle(bundle).manifest.provenance["pictures"]["val"]
+    assert json.loads(capsys.readouterr().out)["pictures"] == held_out
     assert main(["evaluate", str(bundle)]) == 1
     assert "--source" in capsys.readouterr().err
 

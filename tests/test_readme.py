@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -34,10 +35,11 @@ def readme_commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A user's folder beside a copy of nothing: links to what the commands need from the checkout."""
+    """A copy of the checkout's code, and a user's folder of pictures in it."""
     place = tmp_path_factory.mktemp("user")
-    for name in ("service", "model", "data", "bentofile.yaml", "recipes", "README.md", "pyproject.toml"):
-        (place / name).symlink_to(ROOT / name)
+    for name in ("service", "model", "data", "recipes"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "bentofile.yaml", place)
     for folder in ("images", "masks"):
         (place / "pictures" / folder).mkdir(parents=True)
     source = ShapesSource(train_size=10, val_size=1, image_size=(64, 96))
