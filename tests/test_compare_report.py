@@ -309,3 +309,12 @@ def test_arrays_of_another_result_are_found_out(tmp_path: Path) -> None:
     paths[0].with_suffix(".npz").write_bytes(paths[1].with_suffix(".npz").read_bytes())
     with pytest.raises(RunError, match="does not belong"):
         read_result(paths[0])
+
+
+def test_every_field_of_the_report_is_documented(report: dict[str, Any]) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "comparison.md").read_text(encoding="utf-8")
+    schema = text.split("## report.json")[1]
+    assert f"schema version {report['schema_version']}" in schema
+    names = {*report, *report["arms"][0], *report["comparisons"][0], *report["kernels"][0]}
+    names |= {*report["kernels"][0]["stages"][0], *report["verdict"], *report["data"], *report["statistics"]}
+    assert {name for name in names if f"`{name}" not in schema} == set()

@@ -7,6 +7,9 @@ import shutil
 import zipfile
 from typing import TYPE_CHECKING
 
+import torch
+
+from data.errors import RunError
 from model.run import Run
 from model.train import train
 
@@ -33,12 +36,27 @@ def train_arm(config: TrainConfig, root: Path, say: Callable[[str], None]) -> Ru
         say(f"{root.name} was broken off before its first whole checkpoint: begun again")
         shutil.rmtree(root)
     if not root.exists():
-        return train(config, root)
-    run = Run.open(root)
-    if "ended" in run.provenance():
-        return run
-    say(f"going on with {root.name}")
-    return train(config, root, resume=True)
+        run = train(config, root)
+    else:
+        run = Run.open(root)
+        if "ended" in run.provenance():
+            return run
+        say(f"going on with {root.name}")
+        run = train(config, root, resume=True)
+    _keep_weights_alone(run)
+    return run
+
+
+def _keep_weights_alone(run: Run) -> None:
+    """Drop what only a resumed training needs from the checkpoints: an eighth of their size stays."""
+    for path in run.checkpoints.glob("*.ckpt"):
+        part = path.with_suffix(".part")
+        try:
+            torch.save({"state_dict": torch.load(path, map_location="cpu", weights_only=True)["state_dict"]}, part)
+            part.replace(path)
+        except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+            part.unlink(missing_ok=True)
+            raise RunError(f"{path} cannot be written ({error}): free some disk") from error
 
 
 def training_curve(run: Run) -> list[dict[str, float]]:
