@@ -23,7 +23,7 @@ from model.compare.results import ArmResult, read_result, result_file, write_res
 from model.compare.stack import UpsamplerStack
 from model.config import TrainConfig
 
-LABELS = LabelMap.from_names(["ground", "thing & <other>", "wire", "never"])
+LABELS = LabelMap.from_names(["ground", "thing & <other> $x_$y", "wire", "never"])
 PICTURES = 6
 SIZE = (48, 64)
 

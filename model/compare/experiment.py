@@ -123,6 +123,11 @@ class _Experiment:
                 raise RunError(
                     f"{arm.name}, seed {seed}: {error}. What is done is kept: the same fcn compare goes on from here"
                 ) from error
+            except OSError as error:
+                raise RunError(
+                    f"{arm.name}, seed {seed}: {folder.root} cannot be written ({error.strerror}): free some disk "
+                    "and start again to go on"
+                ) from error
             write_result(result_file(folder.root, arm, seed), result)
         if config.mode == "upsampler-only":
             shutil.rmtree(folder.root / "scores", ignore_errors=True)  # made again from the base runs where needed

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH = 9.4
+MOST_CLASSES = 24
 
 
 @STYLED
@@ -103,6 +104,7 @@ def draw_objects(report: dict[str, Any]) -> Drawing:
                 shift = 0.16 * (index - (len(mine) - 1) / 2)
                 _intervals(ax, comparison[score], comparison["upsampler"], band=False, shift=shift)
             ax.set_xticks(range(len(bins)), [bin_name(part) for part in bins])
+            ax.set_xlim(-0.5, len(bins) - 0.5)
             ax.set_xlabel(label)
             ax.grid(visible=True)
             if not row:
@@ -123,7 +125,8 @@ def draw_objects(report: dict[str, Any]) -> Drawing:
 def draw_classes(report: dict[str, Any]) -> Drawing:
     """IoU differences of every class."""
     strides = _strides(report)
-    names = list(report["comparisons"][0]["class_iou"])
+    names = _classes_shown(report["comparisons"])
+    count = len(report["comparisons"][0]["class_iou"])
     others = len({c["upsampler"] for c in report["comparisons"]})
     height = 1.0 + (0.16 + 0.14 * others) * len(names)
     drawn, axes = figure(WIDTH, max(2.4, height), 1, len(strides), sharey=True, sharex=True)
@@ -153,7 +156,10 @@ def draw_classes(report: dict[str, Any]) -> Drawing:
     axes[0].set_ylim(len(names) - 0.4, -0.6)
     if others > 1:
         axes[-1].legend(loc="best")
-    caption = "Difference in IoU of every class that occurs, mean over seeds, with 95 % intervals over pictures."
+    which = (
+        "every class that occurs" if len(names) == count else f"the {len(names)} of {count} classes that differ most"
+    )
+    caption = f"Difference in IoU of {which}, mean over seeds, with 95 % intervals over pictures."
     return Drawing("classes", "Class by class.", caption, to_svg(drawn, "classes", caption))
 
 
@@ -182,6 +188,17 @@ def draw_curves(report: dict[str, Any]) -> Drawing | None:
         "crops in the same order."
     )
     return Drawing("curves", "Training.", caption, to_svg(drawn, "curves", caption))
+
+
+def _classes_shown(comparisons: list[dict[str, Any]]) -> list[str]:
+    """All classes in their order, or of many those with the largest difference anywhere."""
+
+    def largest(name: str) -> float:
+        return max(abs(float(comparison["class_iou"][name]["mean"] or 0)) for comparison in comparisons)
+
+    names = list(comparisons[0]["class_iou"])
+    chosen = set(sorted(names, key=largest, reverse=True)[:MOST_CLASSES])
+    return [name for name in names if name in chosen]
 
 
 def bin_name(part: dict[str, Any]) -> str:

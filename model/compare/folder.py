@@ -174,7 +174,7 @@ class ComparisonFolder:
         for seed in plan.seeds:
             for arm in plan.arms:
                 try:
-                    result = read_result(result_file(self.root, arm, seed))
+                    result = read_result(result_file(self.root, arm, seed), confusion=False)
                 except RunError as error:
                     missing.append(f"{arm.name}, seed {seed}: {error}")
                     continue

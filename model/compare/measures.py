@@ -82,9 +82,15 @@ class Measurement:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Measurement:
-        """The counterpart of ``arrays``; KeyError where one is missing."""
-        counts = {name: np.asarray(arrays[name], np.int64) for name in _COUNTS}
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]], *, confusion: bool = True) -> Measurement:
+        """The counterpart of ``arrays``; KeyError where one is missing.
+
+        Args:
+            arrays: By name.
+            confusion: False leaves the confusion matrices out, shape (0, 0, 0): with many classes they are large.
+        """
+        counts = {name: np.asarray(arrays[name], np.int64) for name in _COUNTS if confusion or name != "confusion"}
+        counts.setdefault("confusion", np.zeros((0, 0, 0), np.int64))
         return cls(**counts, calibration=np.asarray(arrays["calibration"], np.float64))
 
 

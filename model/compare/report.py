@@ -74,6 +74,10 @@ def _values(
         "report": report,
         "mode": MODES[report["mode"]],
         "figures": {drawing.name: drawing for drawing in drawings if drawing is not None},
+        "palette": [
+            (name, "#{:02x}{:02x}{:02x}".format(*colour))
+            for name, colour in zip(plan.labels.names, plan.labels.palette, strict=True)
+        ],
         "gallery": show_changes(folder.gallery(), first, plan.labels),
         "recipe": yaml.safe_dump(report["config"], sort_keys=False, default_flow_style=None, width=100),
         "css": Markup((Path(__file__).parent / "report.css").read_text(encoding="utf-8")),  # noqa: S704  our own file

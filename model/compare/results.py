@@ -110,8 +110,12 @@ def write_result(path: Path, result: ArmResult) -> None:
     write_whole(path, json_bytes(text))
 
 
-def read_result(path: Path) -> ArmResult:
+def read_result(path: Path, *, confusion: bool = True) -> ArmResult:
     """Read a result back.
+
+    Args:
+        path: Of the JSON file.
+        confusion: As in ``Measurement.from_arrays``.
 
     Raises:
         RunError: it is missing, half-written, altered or of another version.
@@ -131,7 +135,7 @@ def read_result(path: Path) -> ArmResult:
                 seed=text["seed"],
                 identity=text["identity"],
                 pictures=text["pictures"],
-                measurement=Measurement.from_arrays(arrays),
+                measurement=Measurement.from_arrays(arrays, confusion=confusion),
                 curve=text["curve"],
                 parameters=text["parameters"],
                 multiplications=text["multiplications"],

@@ -231,8 +231,8 @@ def _overlap(counts: NDArray[np.int64]) -> float:
 
 
 def _accuracy(measurement: Measurement) -> float:
-    confusion = measurement.confusion.sum(axis=0)
-    return float(share_scores(np.array([np.trace(confusion), confusion.sum()], dtype=np.float64)))
+    both, true, _ = measurement.overlaps.sum(axis=(0, 2)).astype(np.float64)
+    return float(share_scores(np.array([both, true])))
 
 
 def _by_bin(edges: Sequence[int], counts: list[NDArray[np.int64]]) -> list[dict[str, Any]]:

@@ -40,6 +40,7 @@ _VARIABLES: Final = {
 _STYLE: Final[dict[RcKeyType, Any]] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "fcn",
+    "text.parse_math": False,  # a class may be named US$ or a_b
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": INK,
