@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -22,6 +23,7 @@ from model.compare.statistics import (
     share_scores,
 )
 from model.compare.verdict import verdict
+from model.convolution import count_multiplications
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     Results = Mapping[tuple[Arm, int], ArmResult]
 
 SCHEMA_VERSION: Final = 1
+
+FORMS_SIZE: Final = (8, 8)
+"""Coarse map on which the four forms of a transposed convolution are counted."""
 
 
 def summarise(plan: Plan, results: Results, latency: dict[str, Any], missing: list[str]) -> dict[str, Any]:
@@ -76,6 +81,7 @@ def summarise(plan: Plan, results: Results, latency: dict[str, Any], missing: li
         "kernels": [
             _kernels(arm, [results[arm, seed] for seed in seeds]) for arm in plan.arms if _learned(results, arm)
         ],
+        "forms": [_forms(factor) for factor in sorted({arm.stride for arm in plan.arms} | {2})],
         "statistics": {
             "rule": RULE,
             "bootstrap": plan.config["bootstrap"],
@@ -199,6 +205,12 @@ def _kernels(arm: Arm, results: list[ArmResult]) -> dict[str, Any]:
             }
         )
     return {"arm": arm.name, "upsampler": arm.upsampler, "stride": arm.stride, "stages": stages}
+
+
+def _forms(factor: int) -> dict[str, int]:
+    """Multiplications of one transposed convolution of one channel, in its four forms."""
+    counts = count_multiplications(FORMS_SIZE, 2 * factor - factor % 2, factor, padding=factor // 2)
+    return {"scale_factor": factor, "side": FORMS_SIZE[0], **asdict(counts)}
 
 
 def _unshared(results: Results, *, per_stride: bool) -> list[str]:
