@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,6 @@ from model.runtime.shapes import FrequentShapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -228,3 +228,26 @@ def test_no_engine_is_loaded_before_it_is_opened() -> None:
         "sys.exit(any(name in sys.modules for name in ('openvino', 'onnxruntime')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_signal_after_engines_have_come_and_gone_is_survived(tiny_bundle):
+    script = f"""
+import gc, os, signal
+from pathlib import Path
+from model.runtime.bundle import read_bundle
+from model.runtime.engine import EngineConfig, open_engine
+
+bundle = read_bundle(Path({str(tiny_bundle.root)!r}))
+first, second = (open_engine(bundle, EngineConfig(precision="f32")) for _ in range(2))
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from math import prod
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -51,7 +52,7 @@ class OpenVinoEngine:
     def __init__(self, bundle: Bundle, config: EngineConfig) -> None:
         import openvino as ov  # noqa: PLC0415 - heavy, and a server's master process must not load it
 
-        self._core = ov.Core()
+        self._core = _process_core()
         capable = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if config.precision == "bf16" and not capable:
             raise ConfigError("precision bf16 is asked for, but this processor has none: take precision auto or f32")
@@ -155,3 +156,17 @@ class _Compiled:
         label_map, confidence = (answers[name] for name in OUTPUTS)
         self._idle.append(request)
         return label_map, confidence
+
+
+@cache
+def _process_core() -> Any:  # noqa: ANN401 - OpenVINO is imported late
+    """The one Core of this process, never given up.
+
+    Each Core's CPU plugin puts an alternate signal stack under the thread that made it and takes it away at
+    its end. Two Cores that do not end in the reverse order of their making leave a stack behind that is no
+    longer mapped, and the next signal that Python handles (Ctrl-C, SIGTERM, a loader's SIGCHLD) kills the
+    process with a segmentation fault.
+    """
+    import openvino as ov  # noqa: PLC0415 - heavy, and a server's master process must not load it
+
+    return ov.Core()
