@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--shapes", type=Path, required=True, help="a run on shapes with its bundle, for the pictures")
     parser.add_argument("--recipe", default="recipes/camvid.yaml")
+    parser.add_argument("--note", default="", help="a sentence about the conditions of the run")
     options = parser.parse_args()
     run = Run.open(options.run)
     facts, config = run.provenance(), run.config()
@@ -82,7 +83,7 @@ def main() -> None:
     rows.append(f"| checkpoint, torch f32 | | {100 * agreement['checkpoint']['miou']:.2f} |")
     for precision in ("f32", "bf16"):
         served = agreement[precision]
-        rows.append(f"| Bento, {precision} | {100 * served['equal_pixels']:.4f} % | {100 * served['miou']:.2f} |")
+        rows.append(f"| Bento, {precision} | {100 * served['equal_pixels']:.5f} % | {100 * served['miou']:.2f} |")
     agreement_table = "\n".join(rows)
     shapes = json.loads((options.shapes / "bundle" / "manifest.json").read_text())["scores"]
     title = f"FCN-{config.model.finest_stride}s, {config.model.encoder}, {config.model.upsampler} upsampling"
@@ -101,7 +102,7 @@ fcn evaluate runs/camvid
 Commit `{facts["git_commit"]}`, seed {facts["seed"]}: {len(epochs)} epochs in {minutes:.1f} minutes.
 Trained on the 367 pictures of train, scored on the {evaluation["pictures"]} of val at 480x360, single pass, one
 confusion matrix summed over the split, void left out. The best epoch is chosen on val itself; the last one
-scored {percent(float(epochs[-1]["val/miou"]))}.
+scored {percent(float(epochs[-1]["val/miou"]))}. {options.note}
 
 **mIoU {100 * evaluation["miou"]:.2f}**, pixel accuracy {percent(evaluation["pixel_accuracy"])}, frequency-weighted IoU
 {percent(evaluation["frequency_weighted_iou"])}, boundary IoU {percent(evaluation["boundary_iou"])}.
