@@ -39,7 +39,7 @@ TINY = TrainConfig(
     loader=LoaderConfig(batch_size=4, workers=0),
     optimiser=OptimiserConfig(upsampler_rate=0.0),
     loss=LossConfig(lovasz=0.5),
-    fit=FitConfig(epochs=2, precision="32-true", progress=False, ema=0.9),
+    fit=FitConfig(epochs=2, precision="32-true", progress=False, ema=0.9, threads=1),  # many runs share the cores
 )
 CONFIG = CompareConfig(TINY, strides=(8,), seeds=1, latency=False, pictures=1)
 

@@ -50,8 +50,7 @@ def draw_differences(report: dict[str, Any]) -> Drawing:
     axes[0].set_ylim(len(comparisons) - 0.5, -0.5)
     caption = (
         "Right of zero the upsampler beats bilinear. Dots are means over seeds, ticks the single seeds; the thick "
-        "line is the "
-        "95 % interval over seeds, the thin one below it the interval over pictures."
+        "line is the 95 % interval over seeds, the thin one below it the interval over pictures."
     )
     return Drawing("differences", "Differences from bilinear.", caption, to_svg(drawn, "differences", caption))
 
@@ -81,8 +80,7 @@ def draw_trimap(report: dict[str, Any]) -> Drawing:
     axes[0].legend(loc="lower right")
     caption = (
         "Above, mIoU of just the pixels near a true contour, against how near; bands span the seeds. Below, the "
-        "difference "
-        "from bilinear with its 95 % interval over pictures. What upsampling can mend lies at the left."
+        "difference from bilinear with its 95 % interval over pictures. What upsampling can mend lies at the left."
     )
     return Drawing("trimap", "Near the contours.", caption, to_svg(drawn, "trimap", caption))
 
@@ -115,8 +113,7 @@ def draw_objects(report: dict[str, Any]) -> Drawing:
     shares = ", ".join(f"{bin_name(p)} px {100 * (p['pixel_share'] or 0):.1f} %" for p in report["arms"][0]["by_width"])
     caption = (
         "Difference from bilinear in the share of an object's pixels that are right, by the object's greatest inner "
-        "width and "
-        f"by its size, with 95 % intervals over pictures. Shares of all pixels by width: {shares}."
+        f"width and by its size, with 95 % intervals over pictures. Shares of all pixels by width: {shares}."
     )
     return Drawing("objects", "Thin and small things.", caption, to_svg(drawn, "objects", caption))
 

@@ -58,10 +58,8 @@ def draw_kernels(results: list[ArmResult], names: list[str]) -> Drawing | None:
             ax.text(0.5, -0.06, f"±{bound:.2g}", transform=ax.transAxes, ha="center", va="top", fontsize=8)
     caption = (
         f"Kernels of the last upsampler of each learned arm, seed {results[0].seed}: where they began, where they "
-        f"ended on the "
-        f"mean of all classes, and the change of the {SHOWN_CLASSES} classes that moved most. Red is positive, blue "
-        f"negative; "
-        "the number below is the end of the colour scale."
+        f"ended on the mean of all classes, and the change of the {SHOWN_CLASSES} classes that moved most. Red is "
+        "positive, blue negative; the number below is the end of the colour scale."
     )
     return Drawing("kernels", "What was learned.", caption, to_svg(drawn, "kernels", caption))
 
@@ -94,8 +92,7 @@ def draw_frequencies(report: dict[str, Any]) -> Drawing | None:
     axes[0].legend(loc="upper right")
     caption = (
         "Gain along the horizontal axis, mean over classes and seeds, bands from lowest to highest. Beyond one half "
-        "lie the "
-        "repeated images of the coarse map's spectrum, which an ideal low-pass removes."
+        "lie the repeated images of the coarse map's spectrum, which an ideal low-pass removes."
     )
     return Drawing("frequencies", "Frequency response.", caption, to_svg(drawn, "frequencies", caption))
 
