@@ -81,8 +81,10 @@ class SegmentationLoss(nn.Module):
         if self._config.dice:
             total = total + self._config.dice * self._dice(logits, target)
         if self._config.lovasz:
-            step = slice(None, None, _LOVASZ_STEP)
-            coarse = target[:, step, step]
+            # From a corner drawn anew each time: always from the same one it draws its grid into learned kernels.
+            corner = torch.randint(0, _LOVASZ_STEP, (2,)).tolist() if self.training else (0, 0)
+            rows, columns = (slice(first, None, _LOVASZ_STEP) for first in corner)
+            coarse = target[:, rows, columns]
             if bool((coarse != IGNORE_INDEX).any()):
-                total = total + self._config.lovasz * self._lovasz(logits[:, :, step, step], coarse)
+                total = total + self._config.lovasz * self._lovasz(logits[:, :, rows, columns], coarse)
         return total

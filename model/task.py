@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import nn
@@ -18,7 +19,6 @@ from model.losses import SegmentationLoss
 from model.metrics import Scores
 
 if TYPE_CHECKING:
-    import numpy as np
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
     from numpy.typing import NDArray
 
@@ -65,6 +65,11 @@ class FCNTask(LightningModule):
         """(N, 3, H, W) on the 0 to 255 scale to logits (N, C, H, W)."""
         logits: torch.Tensor = self.network(image.contiguous(memory_format=torch.channels_last))
         return logits
+
+    def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
+        """Let dropout and the loss draw from (seed, epoch, step, process) alone: a resumed run draws the same."""
+        entropy = [self._config.seed, self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """The loss of one batch.

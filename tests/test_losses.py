@@ -40,7 +40,7 @@ def test_ignored_pixels_change_nothing(config):
     target[:, :2] = 255
     changed = logits.detach().clone()
     changed[:, :, :2] = 100 * torch.randn(2, 3, 2, 8)
-    loss = SegmentationLoss(config, COUNTS)
+    loss = SegmentationLoss(config, COUNTS).eval()
     torch.testing.assert_close(loss(changed, target), loss(logits, target))
 
 
@@ -73,3 +73,15 @@ def test_weights_that_cannot_work_are_refused():
         LossConfig(cross_entropy=0, lovasz=0, dice=0)
     with pytest.raises(ConfigError, match="loss weights"):
         LossConfig(dice=-1)
+
+
+def test_lovasz_looks_at_every_pixel_in_turn_and_draws_no_grid():
+    torch.manual_seed(0)
+    logits, target = batch()
+    loss = SegmentationLoss(LossConfig(cross_entropy=0, lovasz=1), COUNTS)
+    for _ in range(40):
+        loss(logits, target).backward()
+    assert logits.grad is not None
+    seen = logits.grad.abs().sum(dim=(0, 1))
+    phases = torch.stack([seen[row::2, column::2].mean() for row in (0, 1) for column in (0, 1)])
+    assert phases.min() > 0.4 * phases.max()
