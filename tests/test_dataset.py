@@ -63,10 +63,11 @@ def test_augmentation_follows_from_its_seed_alone():
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 300), (200, 30), (64, 64)])
 def test_crops_have_their_size_whatever_the_picture_s(size):
-    image, label_map = AUGMENTATION(np.full((*size, 3), 9, np.uint8), np.zeros(size, np.uint8), 0)
-    assert image.shape == (32, 64, 3)
-    assert label_map.shape == (32, 64)
-    assert image.dtype == label_map.dtype == np.uint8
+    for seed in range(8):  # large and small zooms
+        image, label_map = AUGMENTATION(np.full((*size, 3), 9, np.uint8), np.zeros(size, np.uint8), seed)
+        assert image.shape == (32, 64, 3)
+        assert label_map.shape == (32, 64)
+        assert image.dtype == label_map.dtype == np.uint8
 
 
 def test_what_lies_beyond_the_picture_is_ignored_and_labels_are_never_mixed():
