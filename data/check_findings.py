@@ -11,7 +11,7 @@ from data.check_report import Finding
 from data.check_sights import SPLITS, Sight
 from data.errors import LabelError
 from data.labels import IGNORE_INDEX
-from data.masks import refuse_black_and_white
+from data.masks import refuse_black_and_white, refuse_one_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,6 +176,10 @@ def among_pictures(sights: list[Sight]) -> Iterator[Finding]:
 
 def in_labels(sights: list[Sight], labels: LabelMap) -> Iterator[Finding]:
     """Shares of the classes, and masks that teach nothing."""
+    try:
+        refuse_one_class(labels)
+    except LabelError as error:
+        yield Finding("fault", "one-class", str(error))
     readable = [(sight, sight.counts) for sight in sights if sight.counts is not None]
     if not readable:
         return

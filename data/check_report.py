@@ -183,7 +183,8 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
 def _finding_text(finding: Finding) -> Text:
     style = "bold red" if finding.severity == "fault" else "bold yellow"
     text = Text.assemble((f"{finding.severity} ", style), (finding.code, "bold"), f" {_printable(finding.message)}")
-    if len(finding.where) > 1:
+    # One file is named already in most messages that are of one.
+    if len(finding.where) > 1 or any(place not in finding.message for place in finding.where):
         more = f", and {len(finding.where) - _SHOWN} more" if len(finding.where) > _SHOWN else ""
         text.append(_printable(f"\n    {', '.join(finding.where[:_SHOWN])}{more}"), style="dim")
     return text

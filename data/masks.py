@@ -159,6 +159,19 @@ def check_labels(mask: NDArray[np.uint8], labels: LabelMap, path: Path) -> None:
         )
 
 
+def refuse_one_class(labels: LabelMap) -> None:
+    """Refuse a label map of one class: every pixel is that class, and a network has nothing to learn.
+
+    Raises:
+        LabelError: says how to name what surrounds the class.
+    """
+    if labels.num_classes < 2:
+        raise LabelError(
+            f"the label map names {labels.names[0]!r} alone; two classes are needed, as every pixel gets one of them: "
+            f"name what is not {labels.names[0]!r} too, in the order of the labels (background, often 0, comes first)"
+        )
+
+
 def refuse_black_and_white(counts: NDArray[np.int64], labels: LabelMap) -> None:
     """Refuse a set whose masks hold 0 and 255 and nothing else: white was surely meant as a class, not as ignored.
 

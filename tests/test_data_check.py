@@ -116,6 +116,7 @@ def cut(path: Path) -> None:
         ("label-unknown", lambda r: write_mask(r, np.full((*SIZE, 3), 9, np.uint8)), "have colour (9, 9, 9)"),
         ("label-file", lambda r: remove(r, "labels.txt"), "2 lines for the labels 0..1"),
         ("label-file", lambda r: (r / "labels.txt").write_text("a\na\n"), "'a' stands twice"),
+        ("one-class", lambda r: (r / "labels.txt").write_text("cat\n"), "names 'cat' alone; two classes are needed"),
     ],
 )
 def test_each_fault_is_told_and_is_no_exception(
@@ -297,6 +298,12 @@ def test_people_get_tables_and_sentences(root: Path, capsys: pytest.CaptureFixtu
         "1 fault, 0 warnings",
     ):
         assert text in out
+
+
+def test_one_picture_without_a_mask_is_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    remove(root, "masks/p03.png")
+    run_check(root)
+    assert "p03.png" in capsys.readouterr().out
 
 
 def test_labels_may_be_changed(root: Path) -> None:
