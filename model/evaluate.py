@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +12,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from data.errors import DataError, RunError
@@ -89,9 +91,10 @@ def evaluate(predict: Predict, source: Source, split: Split = "val", *, progress
     labels = source.label_map
     confusion = MulticlassConfusionMatrix(labels.num_classes, ignore_index=IGNORE_INDEX, validate_args=False)
     boundary = BoundaryIoU(labels.num_classes)
-    for index in track(
-        range(count), f"scoring {split}", disable=not progress, transient=True, console=Console(stderr=True)
-    ):
+    console = Console(stderr=True)
+    # A bar in a log file would be an empty line.
+    hidden = not (progress and console.is_terminal)
+    for index in track(range(count), f"scoring {split}", disable=hidden, transient=True, console=console):
         sample = source.load(split, index)
         predicted = predict(sample.image)
         confusion.update(
@@ -172,9 +175,10 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     text = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False)
     (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     names = evaluation.labels.names
-    rows = [",".join(["true \\ predicted", *names])]
-    rows += [",".join([name, *map(str, row)]) for name, row in zip(names, evaluation.confusion.tolist(), strict=True)]
-    (folder / "confusion.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    with (folder / "confusion.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")  # quotes names that hold a comma
+        writer.writerow(["true \\ predicted", *names])
+        writer.writerows([name, *row] for name, row in zip(names, evaluation.confusion.tolist(), strict=True))
     draw_confusion(evaluation.confusion, evaluation.labels, folder / "confusion.png")
 
 
@@ -189,7 +193,7 @@ def score_table(evaluation: Evaluation) -> Table:
         evaluation.labels.names, scores.class_iou, scores.class_accuracy, evaluation.class_boundary_iou, strict=True
     )
     for name, *values in rows:
-        table.add_row(name, *map(_percent, values))
+        table.add_row(Text(name), *map(_percent, values))  # a name may hold brackets, which are no markup
     table.add_section()
     table.add_row("mean", *map(_percent, (scores.miou, scores.mean_accuracy, evaluation.boundary_iou)), style="bold")
     table.add_row("pixel accuracy", "", _percent(scores.pixel_accuracy), "")

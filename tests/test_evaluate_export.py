@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 from data.errors import DataError, ExportError, RunError
 from data.labels import LabelMap
 from data.sources.catalogue import SourceConfig, open_source
 from data.sources.source import Sample
 from model.config import AugmentConfig, FitConfig, LoaderConfig, ModelConfig, TrainConfig
-from model.evaluate import choose_data, evaluate, open_matching, open_target, write_evaluation
+from model.evaluate import choose_data, evaluate, open_matching, open_target, score_table, write_evaluation
 from model.export import Labeller, check_agreement, export, to_onnx
 from model.fcn import FCN
 from model.runtime.bundle import read_bundle
@@ -74,6 +77,12 @@ def test_evaluation_is_written_as_picture_table_and_json(tmp_path):
     assert found["class_iou"] == {"a": 0.5, "b": 0.5}
     assert found["schema_version"] == 1
     assert (tmp_path / "confusion.csv").read_text().splitlines()[1] == "a,1,1"
+    named = replace(evaluation, labels=LabelMap.from_names(["car, van", "[/b]"]))
+    write_evaluation(named, tmp_path)
+    assert (tmp_path / "confusion.csv").read_text().splitlines()[1] == '"car, van",1,1'
+    console = Console(record=True, file=io.StringIO())
+    console.print(score_table(named))
+    assert "[/b]" in console.export_text()
     with Image.open(tmp_path / "confusion.png") as picture:
         assert picture.width > 300
 
