@@ -45,5 +45,9 @@ class RunError(FcnError):
     """A training run cannot be started, resumed or read."""
 
 
+class StoppedError(RunError):
+    """A person stopped a training; the command line exits with 130, as shells have it."""
+
+
 class ExportError(FcnError):
     """An exported network does not agree with the network that it came from."""

@@ -6,6 +6,7 @@ serve (predict, register) work where torch is not installed.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import auto_cli
 from rich.console import Console
+from rich.text import Text
 
-from data.errors import FcnError
+from data.errors import FcnError, StoppedError
 from data.sources.catalogue import SourceConfig, SourceName
 from model.compare.config import CompareConfig, Mode
 from model.config import (
@@ -33,6 +35,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 console = Console()
+
+
+def _say(*lines: str) -> None:
+    """Print lines as they are: a path may hold brackets, which are no markup, and is not broken at the edge."""
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def _quoted(path: Path) -> str:
+    """A path as a shell takes it, for commands that are offered to be copied."""
+    return shlex.quote(str(path))
 
 
 def train(
@@ -68,11 +80,12 @@ def train(
     root = resume or run or Path("runs") / name
     done = train_run(config, root, resume=resume is not None)
     provenance = done.provenance()
-    console.print(
+    _say(
         f"trained {provenance.get('epochs_done')} epochs in {provenance.get('training_seconds', 0) / 60:.1f} min, "
-        f"best val mIoU {100 * (provenance.get('best_val_miou') or 0):.2f}"
+        f"best val mIoU {100 * (provenance.get('best_val_miou') or 0):.2f}",
+        f"run directory: {root}",
+        f"next: fcn evaluate {_quoted(root)}; fcn export {_quoted(root)}",
     )
-    console.print(f"run directory: {root}\nnext: fcn evaluate {root}; fcn export {root}", highlight=False)
 
 
 def compare(
@@ -139,7 +152,7 @@ def compare(
         pictures=pictures,
     )
     report = compare_arms(config, out, report_only=report_only)
-    console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    _say(f"report: {report}")
 
 
 def evaluate(
@@ -175,7 +188,7 @@ def evaluate(
         print(json_library.dumps(evaluation.to_dict(), indent=2))  # noqa: T201  the answer itself
         return
     console.print(scoring.score_table(evaluation))
-    console.print(f"written to {folder}", highlight=False)
+    _say(f"written to {folder}")
 
 
 def export(
@@ -199,11 +212,12 @@ def export(
     bundle = export_run(run, out or run / "bundle", which=checkpoint, name=name, data_root=root)
     scores = bundle.manifest.scores
     shares = bundle.manifest.provenance["engine_agreement"]["share_of_differing_pixels"]
-    console.print(
+    _say(
         f"exported {bundle.manifest.name} {bundle.manifest.version}: val mIoU {100 * (scores['miou'] or 0):.2f}; "
-        f"the engines differ on {max(shares.values()):.4%} of the pixels at most"
+        f"the engines differ on {max(shares.values()):.4%} of the pixels at most",
+        f"bundle: {bundle.root}",
+        f"next: fcn predict {_quoted(bundle.root)} PICTURES; fcn register {_quoted(bundle.root)}",
     )
-    console.print(f"bundle: {bundle.root}\nnext: fcn predict {bundle.root} PICTURES; fcn register {bundle.root}")
 
 
 def register(bundle: Path, name: str = "fcn-segmenter") -> None:
@@ -215,7 +229,7 @@ def register(bundle: Path, name: str = "fcn-segmenter") -> None:
     """
     from model.runtime.store import register as register_bundle  # noqa: PLC0415
 
-    console.print(f"registered as {register_bundle(bundle, name)}\nnext: bentoml build", highlight=False)
+    _say(f"registered as {register_bundle(bundle, name)}", "next: bentoml build")
 
 
 def predict(
@@ -241,10 +255,10 @@ def predict(
     from model.runtime.folder import predict_folder  # noqa: PLC0415
 
     summary = predict_folder(bundle, pictures, out, engine, overlay=overlay, opacity=opacity, overwrite=overwrite)
-    console.print(
+    _say(
         f"{summary.written} labelled in {summary.seconds:.1f} s, {summary.skipped} done before, "
-        f"{len(summary.failed)} could not be read\nwritten to {out}",
-        highlight=False,
+        f"{len(summary.failed)} could not be read",
+        f"written to {out}",
     )
     return 1 if summary.failed else 0
 
@@ -302,8 +316,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             allow_abbrev=False,  # a typing error is no shorter name
         )
     except FcnError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
-        return 1
+        Console(stderr=True).print(Text.assemble(("error:", "red"), f" {error}"), highlight=False, soft_wrap=True)
+        return 130 if isinstance(error, StoppedError) else 1
     except KeyboardInterrupt:
         return 130
     return int(status or 0)

@@ -6,7 +6,9 @@ import dataclasses
 import importlib.metadata
 import json
 import os
+import pickle
 import platform
+import shlex
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -114,10 +116,9 @@ class Run:
             RunError: the folder exists and is not empty.
         """
         if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
-            raise RunError(
-                f"{self.root} exists and is not empty: choose another with --run, "
-                f"or go on with it by --resume {self.root}"
-            )
+            started = (self.checkpoints / "last.ckpt").is_file()
+            way = f", or go on with it by --resume {shlex.quote(str(self.root))}" if started else ", or remove it"
+            raise RunError(f"{self.root} exists and is not empty: choose another with --run{way}")
 
     def write_config(self, config: TrainConfig) -> None:
         """Write config.yaml."""
@@ -175,8 +176,6 @@ class Run:
         Raises:
             RunError: there is no such checkpoint, or it is damaged.
         """
-        import torch  # noqa: PLC0415  the command line opens runs without needing torch
-
         from model.task import make_network  # noqa: PLC0415  imports torch
 
         config = self.config()
@@ -184,16 +183,37 @@ class Run:
         model = dataclasses.replace(config.model, encoder_weights="none")
         path = self.checkpoint(which)
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+            state = read_checkpoint(path)["state_dict"]
             network: FCN = make_network(model, self.labels().num_classes)
             prefix = "network."
             network.load_state_dict(
                 {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
             )
-        except (RuntimeError, KeyError, OSError, EOFError, ValueError) as error:
-            raise RunError(f"{path} is damaged or of another version: {error}") from error
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise RunError(f"{path} does not fit the run's config.yaml: {error}") from error
         network.eval()
         return network
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint as plain data: no code in it is run.
+
+    Raises:
+        RunError: it is damaged, or no checkpoint.
+    """
+    import torch  # noqa: PLC0415  the command line opens runs without needing torch
+
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        # torch's own text is of many lines, and none helps who holds half a file.
+        raise RunError(
+            f"{path} is damaged, or no checkpoint of a training ({type(error).__name__}): bring back a copy, put the "
+            "run's other checkpoint in its place (best.ckpt, last.ckpt), or train again"
+        ) from error
+    if not isinstance(found, dict) or "state_dict" not in found:
+        raise RunError(f"{path} is no checkpoint of a training: it holds no state_dict")
+    return found
 
 
 def provenance(config: TrainConfig) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shlex
 import time
 import warnings
 from datetime import UTC, datetime
@@ -18,11 +19,11 @@ from rich.progress import Progress as RichProgress
 
 from data.augment import Augmentation
 from data.dataset import DecodedSplit, SegmentationData
-from data.errors import ConfigError, DataError, RunError
-from data.masks import refuse_black_and_white
+from data.errors import ConfigError, DataError, RunError, StoppedError
+from data.masks import refuse_black_and_white, refuse_one_class
 from data.sources.catalogue import open_source
 from model.callbacks import EpochTable, ExponentialAverage, PredictionPictures, Progress
-from model.run import Run
+from model.run import Run, read_checkpoint
 from model.runtime.processors import usable_processors
 from model.task import FCNTask
 
@@ -51,14 +52,22 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
     Raises:
         FcnError: the configuration, the data or the run directory is faulty.
     """
+    # Before the data: a wrong --resume has no configuration that would name them.
+    run = Run.open(root) if resume else Run(root)
     source = open_source(config.data)
     labels = source.label_map
-    run = Run.open(root) if resume else Run(root)
+    refuse_one_class(labels)
     if resume:
         refuse_other_classes(run, labels)
     else:
         run.refuse_occupied()
     checkpoint = run.checkpoint("last") if resume else None
+    if checkpoint is not None:
+        done = read_checkpoint(checkpoint).get("epoch", -1) + 1
+        if done >= config.fit.epochs:
+            Console(stderr=True).print(
+                f"{done} of {config.fit.epochs} epochs are done: nothing is left to train; more with --fit.epochs"
+            )
 
     prepare_torch(config.fit)
     seed_everything(config.seed, workers=True, verbose=False)
@@ -93,7 +102,14 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
         try:
             trainer.fit(task, datamodule=module, ckpt_path=checkpoint)
         except SystemExit as stop:  # Lightning's way to end on Ctrl-C
-            raise RunError(f"stopped on request; go on with: fcn train --resume {root}") from stop
+            if (run.checkpoints / "last.ckpt").is_file():
+                raise StoppedError(
+                    f"stopped on request; go on with: fcn train --resume {shlex.quote(str(root))}"
+                ) from stop
+            raise StoppedError(
+                f"stopped on request before the first epoch was over, so there is nothing to go on from: "
+                f"remove {root} and train again"
+            ) from stop
     if trainer.is_global_zero:
         seconds = run.provenance().get("training_seconds", 0) + time.perf_counter() - started
         run.write_provenance(
@@ -173,6 +189,7 @@ def announce(config: TrainConfig, labels: LabelMap, train_size: int, val_size: i
         f"{labels.num_classes} classes, {train_size} training and {val_size} validation pictures, "
         f"{config.fit.epochs} epochs, {precision(config.fit)}, {torch.get_num_threads()} threads",
         highlight=False,
+        markup=False,
     )
 
 
@@ -198,7 +215,8 @@ def decode(source: Source, split: Split, loader: LoaderConfig) -> DecodedSplit:
         raise DataError(f"split {split!r} has no picture: training needs one at least in train and in val")
     if loader.cache_dir is not None and not loader.cache_dir.is_dir():
         raise ConfigError(f"loader.cache_dir {loader.cache_dir} is not a folder: make it or choose another")
-    with RichProgress(transient=True) as progress:
+    console = Console(stderr=True)
+    with RichProgress(transient=True, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task(f"reading {split}", total=count)
         return DecodedSplit.decode(
             source, split, loader.memory_mib << 20, loader.cache_dir, lambda: progress.advance(bar)

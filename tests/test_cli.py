@@ -116,6 +116,8 @@ def test_the_recipes_are_valid(recipe, capsys, request):
         (["train", "--data.name=shapes", "--fit.epochs=0"], "epochs"),
         (["evaluate", "/no/such/run"], "neither a run directory"),
         (["export", "/no/such/run"], "is not a training run"),
+        (["train", "--resume=/no/such/run"], "is not a training run"),
+        (["export", "[/red] [run]"], "[/red] [run] is not a training run"),
         (["predict", "/no/such/bundle", "."], "bundle"),
         (["register", "/no/such/bundle"], "bundle"),
         (["data", "check", "/no/such/folder"], "folder"),
@@ -127,6 +129,12 @@ def test_mistakes_get_one_line_and_exit_status_1(arguments, message, capsys, tmp
     captured = capsys.readouterr()
     assert message in captured.err + captured.out
     assert "Traceback" not in captured.err
+
+
+def test_commands_that_are_offered_can_be_copied(pictures, tmp_path, capsys):
+    run = tmp_path / "a run [/of] mine"
+    assert main(["train", f"--data.root={pictures}", f"--run={run}", *QUICK]) == 0
+    assert f"next: fcn evaluate '{run}'; fcn export '{run}'" in capsys.readouterr().out
 
 
 def test_unknown_options_exit_with_2(capsys):

@@ -9,10 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Callback
 from PIL import Image
 
-from data.errors import ConfigError, DataError, RunError
+from data.errors import ConfigError, DataError, RunError, StoppedError
 from data.sources.catalogue import SourceConfig, open_source
+from model import train as train_module
 from model.config import (
     AugmentConfig,
     FitConfig,
@@ -122,6 +124,62 @@ def test_a_damaged_checkpoint_is_told_from_a_sound_one(tmp_path, finished):
     (run.checkpoints / "best.ckpt").write_bytes(content[: len(content) // 2])
     with pytest.raises(RunError, match="damaged"):
         run.network()
+    for content in (b"", b"garbage\n"):
+        for name in ("best", "last"):
+            (run.checkpoints / f"{name}.ckpt").write_bytes(content)
+        with pytest.raises(RunError, match=r"best\.ckpt is damaged"):
+            run.network()
+        with pytest.raises(RunError, match=r"last\.ckpt is damaged"):
+            train(TINY, run.root, resume=True)
+    torch.save([1], run.checkpoint())
+    with pytest.raises(RunError, match="no checkpoint of a training"):
+        run.network()
+
+
+def test_a_finished_run_says_that_nothing_is_left_and_stays_as_it_is(finished, capsys):
+    before = finished.metrics_file.read_text(), weights(finished, "last")
+    train(TINY, finished.root, resume=True)
+    assert "2 of 2 epochs are done: nothing is left to train" in capsys.readouterr().err
+    assert finished.metrics_file.read_text() == before[0]
+    for name, tensor in weights(finished, "last").items():
+        torch.testing.assert_close(before[1][name], tensor, rtol=0, atol=0)
+
+
+class StopAt(Callback):
+    """Ctrl-C as Lightning takes it, at the start of an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == self._epoch:
+            raise KeyboardInterrupt
+
+
+def test_who_stops_a_training_is_told_how_to_go_on(tmp_path, monkeypatch):
+    make = train_module.make_trainer
+    for epoch, says in ((0, "nothing to go on from"), (1, "go on with: fcn train --resume '")):
+        root = tmp_path / f"stopped at {epoch}"
+        with monkeypatch.context() as patch:
+            patch.setattr(train_module, "make_trainer", lambda c, r, shown, e=epoch: make(c, r, [*shown, StopAt(e)]))
+            with pytest.raises(StoppedError, match=says):
+                train(TINY, root)
+        with pytest.raises(RunError, match="--resume" if epoch else "or remove it"):
+            train(TINY, root)
+    with train(TINY, root, resume=True).metrics_file.open(newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+
+
+def test_one_class_is_refused_before_training(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for index in range(4):
+            Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "data" / folder / f"{index}.png")
+    (tmp_path / "data" / "labels.txt").write_text("cat\n")
+    config = replace(TINY, data=SourceConfig(name="folder", root=tmp_path / "data"))
+    with pytest.raises(DataError, match="names 'cat' alone"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_fixed_kernels_stay_and_learned_ones_move(finished, tmp_path):
