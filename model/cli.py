@@ -169,7 +169,7 @@ def evaluate(
     Args:
         target: Run directory (its best checkpoint), a .ckpt in one, or a bundle.
         split: Which pictures.
-        source: Kind of data; a run knows its own.
+        source: Kind of data; a run and its bundle know their own.
         root: Folder of the data; a run knows its own.
         out: Folder for evaluation.json, confusion.csv and confusion.png; by default beside the checkpoint.
         engine: How a bundle is run.

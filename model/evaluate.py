@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from data.errors import DataError, RunError
+from data.errors import ConfigError, DataError, RunError
 from data.labels import IGNORE_INDEX
 from data.sources.catalogue import SourceConfig, open_source
 from model.metrics import BoundaryIoU, Scores, by_name, none_if_nan
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from data.sources.source import Source, Split
     from model.fcn import FCN
     from model.runtime.engine import EngineConfig
+    from model.runtime.manifest import Manifest
 
     Predict = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
@@ -123,14 +124,16 @@ def open_target(target: Path, engine: EngineConfig) -> tuple[Predict, LabelMap, 
     """What to score: a run (its best checkpoint), one of its checkpoints, or a bundle.
 
     Returns:
-        The function, its classes, and the data of the run; None for a bundle, which does not know.
+        The function, its classes, and the data of the run; for a bundle without the folder, None for one of an
+        earlier version.
 
     Raises:
         RunError: it is none of these.
     """
     if (target / MANIFEST_FILE).is_file():
         predictor = Predictor(read_bundle(target), engine)
-        return lambda image: predictor.predict(image).label_map, predictor.bundle.manifest.labels, None
+        manifest = predictor.bundle.manifest
+        return lambda image: predictor.predict(image).label_map, manifest.labels, _settings_of(manifest)
     if target.suffix == ".ckpt":
         run, which = Run.open(target.parent.parent), target.stem
     elif target.is_dir():
@@ -140,6 +143,22 @@ def open_target(target: Path, engine: EngineConfig) -> tuple[Predict, LabelMap, 
     return network_predict(run.network(which)), run.labels(), run.config().data
 
 
+def data_settings(config: SourceConfig) -> dict[str, Any]:
+    """How the data was read and divided, without where it lies: a bundle goes to other machines."""
+    return {name: value for name, value in asdict(config).items() if name not in ("name", "root")}
+
+
+def _settings_of(manifest: Manifest) -> SourceConfig | None:
+    """The data of a bundle without its folder: the same remapping and the same held-out pictures."""
+    try:
+        found = dict(manifest.provenance["data_settings"])
+        found["remap"] = {int(old): new for old, new in found["remap"].items()}  # JSON has texts as keys
+        found["image_size"] = tuple(found["image_size"])
+        return SourceConfig(name=manifest.provenance["data"], **found)
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError):
+        return None  # of an earlier version, or written by hand
+
+
 def choose_data(known: SourceConfig | None, source: str | None, root: Path | None) -> SourceConfig:
     """The data to score on: the run's own unless told otherwise.
 
@@ -147,7 +166,11 @@ def choose_data(known: SourceConfig | None, source: str | None, root: Path | Non
         RunError: nothing is known and nothing told.
     """
     if known is None and source is None:
-        raise RunError("a bundle does not know its data: give it with --source camvid --root PATH")
+        raise RunError(
+            "a bundle does not know where its data lies: give it with --source folder (or camvid) --root PATH"
+        )
+    if known is not None and known.root is None and known.name != "shapes" and root is None and source is None:
+        raise RunError(f"a bundle does not know where its data ({known.name}) lies: give the folder with --root PATH")
     config = known if known is not None and source in (None, known.name) else SourceConfig(name=source)  # type: ignore[arg-type]
     return replace(config, root=root) if root is not None else config
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from data.errors import ExportError
 from data.pixels import pad_to_multiple
-from model.evaluate import choose_data, evaluate, network_predict, open_matching
+from model.evaluate import choose_data, data_settings, evaluate, network_predict, open_matching
 from model.fcn import COARSEST_STRIDE
 from model.run import Run
 from model.runtime.bundle import Bundle, Manifest, read_bundle, write_bundle
@@ -120,6 +120,7 @@ def export(
         **run.provenance(),
         "checkpoint": which,
         "data": config.data.name,
+        "data_settings": data_settings(config.data),
         "pictures": {part: len(source.names(part)) for part in ("train", "val")},
         "engine_agreement": agreement,
         "export": {"opset": OPSET, "torch": torch.__version__},

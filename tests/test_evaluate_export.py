@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -18,7 +19,16 @@ from data.labels import LabelMap
 from data.sources.catalogue import SourceConfig, open_source
 from data.sources.source import Sample
 from model.config import AugmentConfig, FitConfig, LoaderConfig, ModelConfig, TrainConfig
-from model.evaluate import choose_data, evaluate, open_matching, open_target, score_table, write_evaluation
+from model.evaluate import (
+    _settings_of,
+    choose_data,
+    data_settings,
+    evaluate,
+    open_matching,
+    open_target,
+    score_table,
+    write_evaluation,
+)
 from model.export import Labeller, check_agreement, export, to_onnx
 from model.fcn import FCN
 from model.runtime.bundle import read_bundle
@@ -173,10 +183,22 @@ def test_export_refuses_with_the_numbers_when_engines_disagree(run, bundle):
 def test_what_can_not_be_scored_is_told(tmp_path, run):
     with pytest.raises(RunError, match="neither a run directory"):
         open_target(tmp_path / "absent", F32)
-    with pytest.raises(RunError, match="does not know its data"):
+    with pytest.raises(RunError, match="does not know where its data"):
         choose_data(None, None, None)
     with pytest.raises(DataError, match="both need the same classes"):
         open_matching(SourceConfig(name="shapes"), LabelMap.from_names(["a", "b"]))
+
+
+def test_a_bundle_reads_its_data_as_the_run_did(bundle, run):
+    data = SourceConfig(name="folder", root=Path("/pictures"), val_fraction=0.3, seed=5, remap={255: 1})
+    fields = {"data": "folder", "data_settings": json.loads(json.dumps(data_settings(data)))}
+    assert "pictures" not in json.dumps(fields)
+    assert _settings_of(replace(bundle.manifest, provenance=fields)) == replace(data, root=None)
+    assert _settings_of(replace(bundle.manifest, provenance={"data": "folder"})) is None
+    assert open_target(bundle.root, F32)[2] == run.config().data
+    with pytest.raises(RunError, match=r"its data \(folder\) lies: give the folder with --root"):
+        choose_data(replace(data, root=None), None, None)
+    assert choose_data(replace(data, root=None), None, Path("/moved")).remap == {255: 1}
 
 
 def test_data_that_has_moved_is_found_by_root(tmp_path):

@@ -74,8 +74,14 @@ def existing_root(config: SourceConfig) -> Path:
         DataError: none is named, or it does not exist.
     """
     if config.root is None:
-        raise DataError(f"source {config.name!r} needs a folder: give it with --data.root PATH")
+        raise DataError(
+            f"source {config.name!r} needs a folder: give it with --data.root PATH (--root PATH in evaluate and export)"
+        )
     root = config.root.expanduser()
     if not root.is_dir():
-        raise DataError(f"{root} is not a folder: give the one that holds the data set")
+        # A run keeps the path as it was given: started elsewhere, or after a move, it leads nowhere.
+        raise DataError(
+            f"{root} is not a folder (looked for at {root.absolute()}): give the one that holds the data set with "
+            "--data.root PATH (--root PATH in evaluate and export)"
+        )
     return root
