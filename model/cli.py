@@ -171,7 +171,7 @@ def evaluate(
         split: Which pictures.
         source: Kind of data; a run and its bundle know their own.
         root: Folder of the data; a run knows its own.
-        out: Folder for evaluation.json, confusion.csv and confusion.png; by default beside the checkpoint.
+        out: Folder for evaluation.json, confusion.csv and confusion.png; by default in the run, for a bundle beside it.
         engine: How a bundle is run.
         json: Print JSON instead of a table.
     """
@@ -182,7 +182,7 @@ def evaluate(
     predict_labels, labels, known = scoring.open_target(target, engine)
     data = scoring.open_matching(scoring.choose_data(known, source, root), labels)
     evaluation = scoring.evaluate(predict_labels, data, split, progress=not json)
-    folder = out or (target if target.is_dir() else target.parent.parent) / f"evaluation-{split}"
+    folder = out or scoring.default_folder(target, split)
     scoring.write_evaluation(evaluation, folder)
     if json:
         print(json_library.dumps(evaluation.to_dict(), indent=2))  # noqa: T201  the answer itself

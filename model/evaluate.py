@@ -190,6 +190,17 @@ def open_matching(config: SourceConfig, labels: LabelMap) -> Source:
     return source
 
 
+def default_folder(target: Path, split: str) -> Path:
+    """Where scores are written unless told otherwise: into the run, and beside a bundle.
+
+    A bundle is left as it was exported: export replaces none that holds other things.
+    """
+    if (target / MANIFEST_FILE).is_file():
+        bundle = target.absolute()
+        return bundle.parent / f"{bundle.name}-evaluation-{split}"
+    return (target if target.is_dir() else target.parent.parent) / f"evaluation-{split}"
+
+
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     """Write evaluation.json, confusion.csv and confusion.png."""
     from model.plots import draw_confusion  # noqa: PLC0415  matplotlib takes a second to import

@@ -23,6 +23,7 @@ from model.evaluate import (
     _settings_of,
     choose_data,
     data_settings,
+    default_folder,
     evaluate,
     open_matching,
     open_target,
@@ -199,6 +200,15 @@ def test_a_bundle_reads_its_data_as_the_run_did(bundle, run):
     with pytest.raises(RunError, match=r"its data \(folder\) lies: give the folder with --root"):
         choose_data(replace(data, root=None), None, None)
     assert choose_data(replace(data, root=None), None, Path("/moved")).remap == {255: 1}
+
+
+def test_scores_are_written_into_a_run_and_beside_a_bundle(tmp_path):
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    (bundle / "manifest.json").touch()
+    assert default_folder(bundle, "val") == tmp_path / "bundle-evaluation-val"
+    assert default_folder(tmp_path, "test") == tmp_path / "evaluation-test"
+    assert default_folder(tmp_path / "checkpoints" / "last.ckpt", "val") == tmp_path / "evaluation-val"
 
 
 def test_data_that_has_moved_is_found_by_root(tmp_path):
