@@ -104,7 +104,8 @@ class LossConfig:
         cross_entropy: Of the mean cross-entropy over labelled pixels.
         class_weights: none, or median-frequency (Eigen and Fergus, 2015) in the cross-entropy.
         dice: Of the soft Dice loss of smp.
-        lovasz: Of the Lovasz-softmax loss of smp (Berman et al., 2018), taken on every second row and column, from a random corner.
+        lovasz: Of the Lovasz-softmax loss of smp (Berman et al., 2018), taken on every second row and column, from a
+            random corner.
     """
 
     cross_entropy: float = 1.0
