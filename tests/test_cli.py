@@ -73,12 +73,12 @@ def test_evaluate_prints_json_alone_when_asked(run, capsys):
 
 
 def test_a_bundle_is_scored_where_its_data_is_told(bundle, pictures, tmp_path, capsys):
-    command = ["evaluate", str(bundle), "--source=folder", f"--root={pictures}", f"--out={tmp_path}", "--json=true"]
+    command = ["evaluate", str(bundle), f"--root={pictures}", f"--out={tmp_path}", "--json=true"]
     assert main(command) == 0
     held_out = read_bundle(bundle).manifest.provenance["pictures"]["val"]
     assert json.loads(capsys.readouterr().out)["pictures"] == held_out
     assert main(["evaluate", str(bundle)]) == 1
-    assert "--source" in capsys.readouterr().err
+    assert "(folder) lies: give the folder with --root" in capsys.readouterr().err
 
 
 def test_resume_starts_from_the_saved_configuration_and_options_override_it(run, capsys):
