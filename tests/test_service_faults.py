@@ -263,7 +263,7 @@ class BrokenPredictor(Predictor):
 
     def predict(self, image, **options):
         if image.shape == (20, 30, 3):
-            raise ZeroDivisionError("secret detail of /work/model/runtime/predictor.py")
+            raise ZeroDivisionError("secret detail of /srv/model/runtime/predictor.py")
         return super().predict(image, **options)
 
 
