@@ -73,7 +73,7 @@ def train(
         run: Run directory to make; by default one under runs/ named after data, network and time.
         resume: Run directory to go on with; its config.yaml is read, options given here override it.
     """
-    from model.train import train as train_run  # noqa: PLC0415
+    from model.train import train as train_run
 
     config = TrainConfig(data, model, augment, loader, loss, optimiser, fit, seed)
     name = f"{data.name}-fcn{model.finest_stride}s-{model.upsampler}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -135,7 +135,7 @@ def compare(
         pictures: Pictures shown in the report; 0 keeps the data out of it.
         report_only: Train nothing, make the report from the results that are there.
     """
-    from model.compare.experiment import compare as compare_arms  # noqa: PLC0415
+    from model.compare.experiment import compare as compare_arms
 
     recipe = TrainConfig(data, model, augment, loader, loss, optimiser, fit, seed)
     config = CompareConfig(
@@ -175,9 +175,9 @@ def evaluate(
         engine: How a bundle is run.
         json: Print JSON instead of a table.
     """
-    import json as json_library  # noqa: PLC0415
+    import json as json_library
 
-    from model import evaluate as scoring  # noqa: PLC0415
+    from model import evaluate as scoring
 
     predict_labels, labels, known = scoring.open_target(target, engine)
     data = scoring.open_matching(scoring.choose_data(known, source, root), labels)
@@ -207,7 +207,7 @@ def export(
         name: Of the model, shown by the service.
         root: Where the run's pictures lie now, if they have moved.
     """
-    from model.export import export as export_run  # noqa: PLC0415
+    from model.export import export as export_run
 
     bundle = export_run(run, out or run / "bundle", which=checkpoint, name=name, data_root=root)
     scores = bundle.manifest.scores
@@ -227,7 +227,7 @@ def register(bundle: Path, name: str = "fcn-segmenter") -> None:
         bundle: Folder that export made.
         name: In the store.
     """
-    from model.runtime.store import register as register_bundle  # noqa: PLC0415
+    from model.runtime.store import register as register_bundle
 
     _say(f"registered as {register_bundle(bundle, name)}", "next: bentoml build")
 
@@ -252,7 +252,7 @@ def predict(
         overwrite: Label again what is done already.
         engine: How the network is run.
     """
-    from model.runtime.folder import predict_folder  # noqa: PLC0415
+    from model.runtime.folder import predict_folder
 
     summary = predict_folder(bundle, pictures, out, engine, overlay=overlay, opacity=opacity, overwrite=overwrite)
     _say(
@@ -281,7 +281,7 @@ def data_check(
         remap: Labels to change while masks are read, as training will have it.
         json: Print JSON instead of a table.
     """
-    from data.check import run_check  # noqa: PLC0415
+    from data.check import run_check
 
     return run_check(
         None if source == "shapes" else path, source, val_fraction=val_fraction, seed=seed, remap=remap, json=json
