@@ -10,7 +10,7 @@ QUICK  ?=
 FCN    := .venv/bin/fcn
 STARTED := $(shell date +%s)
 
-.PHONY: help install demo test lint train compare export serve bench clean
+.PHONY: help install demo test browser lint train compare export serve bench clean
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +26,11 @@ install: .venv/.installed  ## Make .venv and install the pinned set
 demo: install  ## Train, export, package, serve and ask: everything once, on drawn shapes or SOURCE=camvid DATA=...
 	@.venv/bin/python scripts/demo.py --started $(STARTED) --source $(SOURCE) $(if $(DATA),--data $(DATA))
 
-test: lint  ## Lint, types, import rules and every test
+test: lint browser  ## Lint, types, import rules and every test
 	.venv/bin/python -m pytest -q
+
+browser: install  ## Find a Chromium for the tests, or fetch one
+	@.venv/bin/python tests/browser.py
 
 lint: install  ## ruff, mypy and import-linter
 	.venv/bin/ruff check .

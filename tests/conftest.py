@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+pytest_plugins = ["tests.browser"]
+
 TINY_LABELS = LabelMap(
     names=("background", "red", "green", "blue"),
     palette=((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)),
