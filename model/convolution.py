@@ -1,17 +1,16 @@
-"""A convolution as a matrix, its transpose, and the other forms of the same map, in numpy and scipy.sparse.
+"""A convolution as a matrix, in numpy and scipy.sparse.
 
 Every row of the matrix is one position of the kernel over the picture. Its transpose is the transposed
-convolution: it takes a picture of the convolution's output size to one of its input size. The same map
-comes out of inserting zeros and convolving directly, at a far greater cost, and of one small convolution
-for each output phase (Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016,
-chapter 4; Shi et al., "Is the deconvolution layer the same as a convolutional layer?", 2016).
+convolution: it takes a picture of the convolution's output size to one of its input size, and it is the
+gradient of the convolution with respect to its input (Dumoulin and Visin, "A guide to convolution arithmetic
+for deep learning", 2016, chapter 4). ``model/transposed.py`` has the other forms of the same map.
 
-"Convolution" is what deep learning calls so: the kernel is not flipped.
+"Convolution" is what deep learning calls so: the kernel is not flipped. Where a side is asked for, one
+number stands for both, a pair for height and width.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,9 +21,17 @@ from data.errors import ConfigError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Sides = int | tuple[int, int]
+"""One number for both directions, or one each for height and width."""
+
+
+def both(sides: Sides) -> tuple[int, int]:
+    """Height's and width's."""
+    return sides if isinstance(sides, tuple) else (sides, sides)
+
 
 def output_size(input_size: int, kernel_size: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
-    """Side of a convolution's output: floor((n + 2 p - d (k - 1) - 1) / s) + 1."""
+    """Side of a convolution's output: floor((n + 2 p - d (k - 1) - 1) / s) + 1; below 1 where nothing fits."""
     return (input_size + 2 * padding - dilation * (kernel_size - 1) - 1) // stride + 1
 
 
@@ -35,189 +42,158 @@ def transposed_output_size(
     return (input_size - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + 1 + output_padding
 
 
+def input_sizes(output_size: int, kernel_size: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> range:
+    """All sides of pictures that a convolution takes to ``output_size``: as many as the stride, less none below 1.
+
+    Going back is therefore ambiguous. The transposed convolution gives the first of them; an output padding
+    of 1, 2, ... stride - 1 chooses the others: rows and columns more at the far edges. Those within ``padding``
+    of the edge are values that padding would have cut off, those beyond are zeros, which no kernel reaches.
+    """
+    first = transposed_output_size(output_size, kernel_size, stride, padding, dilation)
+    return range(max(1, first), first + stride)
+
+
+def check_geometry(
+    kernel_size: tuple[int, int], stride: Sides, padding: Sides, dilation: Sides, output_padding: Sides = 0
+) -> None:
+    """Refuse what is no convolution.
+
+    Raises:
+        ConfigError: an empty kernel, a stride or dilation below 1, a padding below 0, an output padding that
+            is not below the stride.
+    """
+    if min(kernel_size) < 1:
+        raise ConfigError(f"a kernel of {kernel_size[0]}x{kernel_size[1]}: its sides are 1 at least")
+    for name, sides, least in (("stride", stride, 1), ("dilation", dilation, 1), ("padding", padding, 0)):
+        if min(both(sides)) < least:
+            raise ConfigError(f"{name} is {sides}: at least {least}")
+    for more, step in zip(both(output_padding), both(stride), strict=True):
+        if not 0 <= more < step:
+            raise ConfigError(
+                f"output padding is {output_padding} with stride {stride}: from 0 to stride - 1; from the stride on "
+                "the kernel has one position more, and the convolution another output size"
+            )
+
+
+def convolution_size(
+    input_size: tuple[int, int],
+    kernel_size: tuple[int, int],
+    stride: Sides = 1,
+    padding: Sides = 0,
+    dilation: Sides = 1,
+) -> tuple[int, int]:
+    """Height and width of a convolution's output.
+
+    Raises:
+        ConfigError: the kernel does not fit the picture, or ``check_geometry`` refuses it.
+    """
+    check_geometry(kernel_size, stride, padding, dilation)
+    height, width = (
+        output_size(*sides)
+        for sides in zip(input_size, kernel_size, both(stride), both(padding), both(dilation), strict=True)
+    )
+    if min(input_size) < 1 or min(height, width) < 1:
+        raise ConfigError(
+            f"a {kernel_size[0]}x{kernel_size[1]} kernel with dilation {dilation} does not fit a "
+            f"{input_size[0]}x{input_size[1]} picture with padding {padding}: pad more, or take a smaller kernel or a "
+            "larger picture"
+        )
+    return height, width
+
+
+def transposed_size(
+    input_size: tuple[int, int],
+    kernel_size: tuple[int, int],
+    stride: Sides = 1,
+    padding: Sides = 0,
+    dilation: Sides = 1,
+    output_padding: Sides = 0,
+) -> tuple[int, int]:
+    """Height and width of a transposed convolution's output.
+
+    Raises:
+        ConfigError: padding cuts all of it off, or ``check_geometry`` refuses it.
+    """
+    check_geometry(kernel_size, stride, padding, dilation, output_padding)
+    geometry = (both(sides) for sides in (stride, padding, dilation, output_padding))
+    height, width = (transposed_output_size(*sides) for sides in zip(input_size, kernel_size, *geometry, strict=True))
+    if min(input_size) < 1 or min(height, width) < 1:
+        raise ConfigError(
+            f"the transposed convolution of a {input_size[0]}x{input_size[1]} picture with a {kernel_size[0]}x"
+            f"{kernel_size[1]} kernel would have {height}x{width} pixels: padding {padding} cuts off more than there is"
+        )
+    return height, width
+
+
 def convolution_matrix(
     kernel: NDArray[np.float64],
     input_size: tuple[int, int],
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Sides = 1,
+    padding: Sides = 0,
+    dilation: Sides = 1,
     groups: int = 1,
 ) -> sparse.csr_array:
     """The matrix C with ``C @ x.ravel()`` the convolution of x, and ``C.T @ y.ravel()`` the transposed one of y.
 
     Args:
         kernel: Shape (kh, kw) for one channel, or (out, in / groups, kh, kw) as torch lays it.
-        input_size: Height and width of x.
+        input_size: Height and width of x: of several that give one output size (``input_sizes``) this chooses
+            the one that the transpose goes back to.
         stride: Between positions of the kernel.
         padding: Zeros around x.
         dilation: Between the kernel's taps.
         groups: Channels are parted into so many groups that do not see each other.
 
     Returns:
-        Shape (out * oh * ow, in * h * w).
+        Shape (out * oh * ow, in * h * w): a block for each pair of channels, zero between groups.
 
     Raises:
         ConfigError: the kernel does not fit the picture, or the groups not the channels.
     """
     if kernel.ndim == 2:
         return _plane_matrix(kernel, input_size, stride, padding, dilation)
-    if kernel.ndim != 4 or groups < 1 or kernel.shape[0] % groups:
+    if kernel.ndim != 4 or groups < 1 or min(kernel.shape[:2]) < 1 or kernel.shape[0] % groups:
         raise ConfigError(
             f"a kernel of shape {kernel.shape} with {groups} groups: give (kh, kw), or (out, in / groups, kh, kw) with "
             "out a multiple of the groups"
         )
-    outputs, inputs = kernel.shape[0] // groups, kernel.shape[1]
+    outputs = kernel.shape[0] // groups
     parts = []
     for group in range(groups):
         rows = kernel[group * outputs : (group + 1) * outputs]
         blocks = [[_plane_matrix(plane, input_size, stride, padding, dilation) for plane in row] for row in rows]
         parts.append(sparse.block_array(blocks))
-    if len({part.shape for part in parts}) != 1 or inputs < 1:
-        raise ConfigError(f"a kernel of shape {kernel.shape} has no input channel")
     return sparse.csr_array(sparse.block_diag(parts, format="csr"))
 
 
 def _plane_matrix(
-    kernel: NDArray[np.float64], input_size: tuple[int, int], stride: int, padding: int, dilation: int
+    kernel: NDArray[np.float64], input_size: tuple[int, int], stride: Sides, padding: Sides, dilation: Sides
 ) -> sparse.csr_array:
-    if min(stride, dilation) < 1 or padding < 0:
-        raise ConfigError(f"stride {stride}, padding {padding}, dilation {dilation}: at least 1, 0 and 1")
+    entries, (rows, columns) = matrix_entries(kernel.shape, input_size, stride, padding, dilation)
+    place, pixel, tap = entries
+    values = (kernel.ravel()[tap], (place, pixel))
+    return sparse.csr_array(sparse.coo_array(values, shape=(rows * columns, input_size[0] * input_size[1])))
+
+
+def matrix_entries(
+    kernel_size: tuple[int, ...], input_size: tuple[int, int], stride: Sides, padding: Sides, dilation: Sides
+) -> tuple[NDArray[np.intp], tuple[int, int]]:
+    """Where each tap of a kernel stands in the matrix.
+
+    Returns:
+        Shape (3, entries): row (position of the kernel), column (pixel) and tap, counted row by row; and the
+        convolution's output size.
+
+    Raises:
+        ConfigError: as ``convolution_size``.
+    """
     height, width = input_size
-    rows = output_size(height, kernel.shape[0], stride, padding, dilation)
-    columns = output_size(width, kernel.shape[1], stride, padding, dilation)
-    if min(rows, columns, *kernel.shape) < 1:
-        raise ConfigError(
-            f"a {kernel.shape[0]}x{kernel.shape[1]} kernel with dilation {dilation} does not fit a {height}x{width} "
-            f"picture with padding {padding}: pad more or take a smaller kernel"
-        )
-    i, j, a, b = np.indices((rows, columns, *kernel.shape)).reshape(4, -1)
-    y = i * stride - padding + a * dilation
-    x = j * stride - padding + b * dilation
+    size = (kernel_size[0], kernel_size[1])
+    rows, columns = convolution_size(input_size, size, stride, padding, dilation)
+    (sy, sx), (py, px), (dy, dx) = both(stride), both(padding), both(dilation)
+    i, j, a, b = np.indices((rows, columns, *size)).reshape(4, -1)
+    y = i * sy - py + a * dy
+    x = j * sx - px + b * dx
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    entries = (kernel[a[inside], b[inside]], ((i * columns + j)[inside], (y * width + x)[inside]))
-    return sparse.csr_array(sparse.coo_array(entries, shape=(rows * columns, height * width)))
-
-
-def insert_zeros(picture: NDArray[np.float64], stride: int) -> NDArray[np.float64]:
-    """Spread the pixels of (h, w) ``stride`` apart with zeros between: ((h - 1) s + 1, (w - 1) s + 1)."""
-    height, width = picture.shape
-    spread = np.zeros(((height - 1) * stride + 1, (width - 1) * stride + 1), dtype=picture.dtype)
-    spread[::stride, ::stride] = picture
-    return spread
-
-
-def transposed_by_zero_insertion(
-    picture: NDArray[np.float64],
-    kernel: NDArray[np.float64],
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
-    output_padding: int = 0,
-) -> NDArray[np.float64]:
-    """The transposed convolution as a direct one: insert zeros, pad, convolve with the flipped kernel.
-
-    Args:
-        picture: Shape (h, w).
-        kernel: Shape (kh, kw).
-        stride: Of the convolution that is transposed.
-        padding: Of that convolution; cuts the result.
-        dilation: Of that convolution.
-        output_padding: Rows and columns added at the far edges.
-
-    Returns:
-        Shape as ``transposed_output_size`` tells.
-    """
-    wide = [dilation * (side - 1) for side in kernel.shape]
-    spread = np.pad(insert_zeros(picture, stride), [(side, side + output_padding) for side in wide])
-    size = (spread.shape[0], spread.shape[1])
-    matrix = convolution_matrix(kernel[::-1, ::-1], size, dilation=dilation)
-    full = (matrix @ spread.ravel()).reshape(size[0] - wide[0], size[1] - wide[1])
-    return full[padding : full.shape[0] - padding, padding : full.shape[1] - padding]
-
-
-def transposed_by_phases(
-    picture: NDArray[np.float64],
-    kernel: NDArray[np.float64],
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
-    output_padding: int = 0,
-) -> NDArray[np.float64]:
-    """The transposed convolution as s x s small convolutions, one a phase of the output, interleaved.
-
-    No multiplication by a zero is made: output pixel f takes just the taps a with f = i s + a d for some
-    input pixel i. With no overlap of kernels (k <= s) this is sub-pixel convolution.
-
-    Args:
-        picture: Shape (h, w).
-        kernel: Shape (kh, kw).
-        stride: Of the convolution that is transposed.
-        padding: Of that convolution; cuts the result.
-        dilation: Of that convolution.
-        output_padding: Rows and columns added at the far edges.
-
-    Returns:
-        Shape as ``transposed_output_size`` tells.
-    """
-    height, width = picture.shape
-    kh, kw = kernel.shape
-    sizes = [
-        transposed_output_size(side, taps, stride, 0, dilation, output_padding)
-        for side, taps in ((height, kh), (width, kw))
-    ]
-    full = np.zeros(sizes)
-    for row in range(stride):
-        for column in range(stride):
-            phase = full[row::stride, column::stride]  # a view: writing to it interleaves
-            for a in (a for a in range(kh) if a * dilation % stride == row):
-                for b in (b for b in range(kw) if b * dilation % stride == column):
-                    y, x = (a * dilation - row) // stride, (b * dilation - column) // stride
-                    phase[y : y + height, x : x + width] += kernel[a, b] * picture
-    return full[padding : full.shape[0] - padding, padding : full.shape[1] - padding]
-
-
-@dataclass(frozen=True)
-class Multiplications:
-    """What one transposed convolution of one channel costs in each form.
-
-    Attributes:
-        dense_matrix: Every entry of the matrix, zeros too.
-        zero_insertion: The whole kernel at every output pixel, mostly over inserted zeros.
-        sparse_matrix: The matrix's entries that fall within the picture: what the transposed product needs.
-        phases: The taps of each phase at every input pixel, what falls outside the result too.
-    """
-
-    dense_matrix: int
-    zero_insertion: int
-    sparse_matrix: int
-    phases: int
-
-
-def count_multiplications(
-    input_size: tuple[int, int],
-    kernel_size: int,
-    stride: int,
-    padding: int = 0,
-    dilation: int = 1,
-    output_padding: int = 0,
-) -> Multiplications:
-    """Count the multiplications of the four forms.
-
-    Args:
-        input_size: Height and width of the coarse picture.
-        kernel_size: Side of the kernel.
-        stride: Of the convolution that is transposed.
-        padding: Of that convolution.
-        dilation: Of that convolution.
-        output_padding: Rows and columns added at the far edges.
-    """
-    height, width = (
-        transposed_output_size(side, kernel_size, stride, padding, dilation, output_padding) for side in input_size
-    )
-    matrix = convolution_matrix(np.ones((kernel_size, kernel_size)), (height, width), stride, padding, dilation)
-    return Multiplications(
-        dense_matrix=matrix.shape[0] * matrix.shape[1],
-        zero_insertion=height * width * kernel_size**2,
-        sparse_matrix=int(matrix.nnz),
-        phases=input_size[0] * input_size[1] * kernel_size**2,
-    )
+    found = np.stack([i * columns + j, y * width + x, a * size[1] + b])
+    return found[:, inside], (rows, columns)

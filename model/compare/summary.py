@@ -23,7 +23,7 @@ from model.compare.statistics import (
     share_scores,
 )
 from model.compare.verdict import verdict
-from model.convolution import count_multiplications
+from model.transposed import count_multiplications
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
