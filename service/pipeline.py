@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastapi.exceptions import RequestValidationError
@@ -39,11 +39,42 @@ class Answer:
         content: Body.
         media_type: Of the body.
         seconds: Time of each stage, in order.
+        headers: Further headers.
     """
 
     content: bytes
     media_type: str
     seconds: Mapping[str, float]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Watch:
+    """Stops work that nobody waits for, between its steps, and times the stages of the rest.
+
+    Args:
+        abandoned: Set when nobody waits any more.
+    """
+
+    def __init__(self, abandoned: Event) -> None:
+        self.seconds: dict[str, float] = {}
+        self._abandoned = abandoned
+
+    def check(self) -> None:
+        """Go on only if somebody waits.
+
+        Raises:
+            AbandonedError: nobody does.
+        """
+        if self._abandoned.is_set():
+            raise AbandonedError
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what is done in the block; a stage that comes again is added up."""
+        self.check()
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 class Pipeline:
@@ -56,16 +87,16 @@ class Pipeline:
 
     def __init__(self, predictor: Predictor, settings: Settings) -> None:
         self.predictor = predictor
-        self._max_pixels = settings.max_pixels
+        self.max_pixels = settings.max_pixels
 
-    def run(self, content_type: str, body: bytes, query: Mapping[str, object], abandoned: Event) -> Answer:
-        """Answer one request.
+    def run(self, content_type: str, body: bytes, query: Mapping[str, object], watch: Watch) -> Answer:
+        """Answer one request of the project's own contract.
 
         Args:
             content_type: The request's header, or an empty text.
             body: The whole body.
             query: Options that the query set; those of the form win.
-            abandoned: Set when nobody waits any more; looked at before every stage and every tile.
+            watch: Looked at before every stage and every tile.
 
         Raises:
             ServiceError: the body holds no one picture.
@@ -73,18 +104,69 @@ class Pipeline:
             ImageError: the picture cannot be used.
             AbandonedError: nobody waits any more.
         """
-        watch = _Watch(abandoned)
         with watch.stage("decode"):
             upload = take_apart(content_type, body)
-            options = _options({**query, **upload.options})
-            image = decode_image(upload.picture, self._max_pixels)
-        with watch.stage("infer"):
-            segmentation = self.predictor.predict(image, before_tile=watch.check)
+        return self.answer(upload.picture, {**query, **upload.options}, watch)
+
+    def answer(self, picture: bytes, values: Mapping[str, object], watch: Watch) -> Answer:
+        """Answer for one picture in the form that its options ask for.
+
+        Args:
+            picture: The file's bytes.
+            values: Options of ``SegmentOptions`` as they came.
+            watch: As in ``run``.
+
+        Raises:
+            RequestValidationError, ImageError, AbandonedError: as in ``run``.
+        """
+        options = _options(values)
+        image = self.decode(picture, watch)
+        segmentation = self.segment(image, watch)
         with watch.stage("encode"):
             content, media_type = self._encode(image, segmentation, options)
-        metrics.PICTURES.labels(options.format).inc()
-        self._observe(segmentation, watch.seconds)
+        self.count(options.format, watch)
         return Answer(content, media_type, watch.seconds)
+
+    def decode(self, picture: bytes, watch: Watch) -> NDArray[np.uint8]:
+        """One picture's bytes as RGB, shape (H, W, 3).
+
+        Raises:
+            ImageError: the picture cannot be used.
+            AbandonedError: nobody waits any more.
+        """
+        with watch.stage("decode"):
+            return decode_image(picture, self.max_pixels)
+
+    def segment(self, image: NDArray[np.uint8], watch: Watch) -> Segmentation:
+        """Label every pixel of one picture, and count what was found.
+
+        Args:
+            image: RGB, shape (H, W, 3).
+            watch: Looked at before every tile.
+
+        Raises:
+            AbandonedError: nobody waits any more.
+        """
+        with watch.stage("infer"):
+            segmentation = self.predictor.predict(image, before_tile=watch.check)
+        metrics.MEGAPIXELS.inc(segmentation.label_map.size / 1e6)
+        counts = count_pixels(segmentation.label_map)
+        for name, count in zip(self.predictor.bundle.manifest.labels.names, counts, strict=False):
+            if count:
+                metrics.CLASS_PIXELS.labels(name).inc(int(count))
+        return segmentation
+
+    def count(self, form: str, watch: Watch, pictures: int = 1) -> None:
+        """Count an answered request and its stages.
+
+        Args:
+            form: Of the answer; one of a closed set.
+            watch: Has the times.
+            pictures: In the request.
+        """
+        metrics.PICTURES.labels(form).inc(pictures)
+        for stage, value in watch.seconds.items():
+            metrics.STAGE_SECONDS.labels(stage).observe(value)
 
     def _encode(
         self, image: NDArray[np.uint8], segmentation: Segmentation, options: SegmentOptions
@@ -98,36 +180,9 @@ class Pipeline:
             case "json":
                 return json_answer(segmentation, manifest).model_dump_json().encode(), "application/json"
 
-    def _observe(self, segmentation: Segmentation, seconds: Mapping[str, float]) -> None:
-        for stage, value in seconds.items():
-            metrics.STAGE_SECONDS.labels(stage).observe(value)
-        metrics.MEGAPIXELS.inc(segmentation.label_map.size / 1e6)
-        counts = count_pixels(segmentation.label_map)
-        for name, count in zip(self.predictor.bundle.manifest.labels.names, counts, strict=False):
-            if count:
-                metrics.CLASS_PIXELS.labels(name).inc(int(count))
-
 
 def _options(values: Mapping[str, object]) -> SegmentOptions:
     try:
         return SegmentOptions.model_validate(values)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from None
-
-
-class _Watch:
-    def __init__(self, abandoned: Event) -> None:
-        self.seconds: dict[str, float] = {}
-        self._abandoned = abandoned
-
-    def check(self) -> None:
-        """Go on only if somebody waits."""
-        if self._abandoned.is_set():
-            raise AbandonedError
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        self.check()
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - start

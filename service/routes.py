@@ -14,7 +14,7 @@ from data.errors import ImageError
 from service import metrics
 from service.errors import ServiceError, as_service_error, error_response
 from service.guard import ERROR_CODE
-from service.pipeline import Answer, Pipeline
+from service.pipeline import Pipeline
 from service.schema import (
     EngineCard,
     ErrorAnswer,
@@ -144,11 +144,10 @@ def _add_segment(app: FastAPI, station: Station) -> None:
         },
     )
     async def segment(request: Request, options: Annotated[SegmentOptions, Query()]) -> Response:
-        answer = await station.answer(request, options.model_dump(exclude_unset=True))
-        return Response(
-            answer.content,
-            media_type=answer.media_type,
-            headers={"Server-Timing": _server_timing(answer), "Cache-Control": "no-store"},
+        content_type = request.headers.get("content-type", "")
+        query = options.model_dump(exclude_unset=True)
+        return await station.respond(
+            request, lambda pipeline, body, watch: pipeline.run(content_type, body, query, watch)
         )
 
 
@@ -189,10 +188,6 @@ def _add_pages(app: FastAPI) -> None:
     @app.get("/docs.json", include_in_schema=False)
     async def docs() -> JSONResponse:
         return JSONResponse(app.openapi())
-
-
-def _server_timing(answer: Answer) -> str:
-    return ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in answer.seconds.items())
 
 
 def _labels(pipeline: Pipeline) -> list[Label]:

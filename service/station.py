@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from service.admission import Admission
 from service.errors import ServiceError
-from service.pipeline import Pipeline
+from service.pipeline import Pipeline, Watch
 from service.upload import read_body
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from starlette.requests import Request
 
     from model.runtime.predictor import Predictor
     from service.pipeline import Answer
     from service.settings import Settings
+
+T = TypeVar("T")
 
 
 class Station:
@@ -71,28 +74,35 @@ class Station:
             )
         return self._pipeline
 
-    async def answer(self, request: Request, query: Mapping[str, object]) -> Answer:
-        """Take one request through admission, its body, and the pipeline.
+    async def respond(self, request: Request, work: Callable[[Pipeline, bytes, Watch], Answer]) -> Response:
+        """As ``run``, with the answer as a response."""
+        answer = await self.run(request, work)
+        timing = ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in answer.seconds.items())
+        headers = {"Server-Timing": timing, "Cache-Control": "no-store", **answer.headers}
+        return Response(answer.content, media_type=answer.media_type, headers=headers)
+
+    async def run(self, request: Request, work: Callable[[Pipeline, bytes, Watch], T]) -> T:
+        """Take one request through admission and its body, and do its work in a thread. Every door goes this way.
 
         Args:
             request: Its body is not read yet.
-            query: Options set by the query.
+            work: Called with the pipeline, the whole body and the watch that it looks at between its steps.
 
         Raises:
-            ServiceError: 503 when full, 413 for too much, 408 or 504 when time is up; and what ``Pipeline.run`` raises.
+            ServiceError: 503 when full, 413 for too much, 408 or 504 when time is up; and what ``work`` raises.
             ClientDisconnect: the client hung up.
         """
         pipeline = self.pipeline()
         abandoned = threading.Event()
+        watch = Watch(abandoned)
         received = False
         try:
             async with asyncio.timeout(self.settings.timeout_seconds):
                 with self.admission.place() as place:
                     body = await read_body(request, self.settings.max_body_bytes)
                     received = True
-                    content_type = request.headers.get("content-type", "")
-                    work = asyncio.ensure_future(place.run(lambda: pipeline.run(content_type, body, query, abandoned)))
-                    return await _unless_hung_up(request, work)
+                    done = asyncio.ensure_future(place.run(lambda: work(pipeline, body, watch)))
+                    return await _unless_hung_up(request, done)
         except TimeoutError:
             raise self._timed_out(received=received) from None
         finally:
@@ -109,7 +119,7 @@ class Station:
         )
 
 
-async def _unless_hung_up(request: Request, work: asyncio.Future[Answer]) -> Answer:
+async def _unless_hung_up(request: Request, work: asyncio.Future[T]) -> T:
     """Wait for the work, but no longer than there is someone to answer."""
     hang_up = asyncio.ensure_future(_hang_up(request))
     either: set[asyncio.Future[Any]] = {work, hang_up}
