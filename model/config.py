@@ -12,7 +12,9 @@ from typing import Literal
 from data.errors import ConfigError
 from data.sources.catalogue import SourceConfig
 
-UpsamplerName = Literal["nearest", "bilinear", "bicubic", "learned", "learned-dense", "learned-random", "pixel-shuffle"]
+UpsamplerName = Literal[
+    "nearest", "bilinear", "bicubic", "learned", "learned-dense", "learned-random", "pixel-shuffle", "dysample"
+]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from data.errors import ConfigError
 from model.config import UpsamplerName
+from model.dysample import DynamicSampler
 
 FIXED: Final[tuple[UpsamplerName, ...]] = ("nearest", "bilinear", "bicubic")
 """Upsamplers without a parameter."""
@@ -167,5 +168,7 @@ def make_upsampler(name: UpsamplerName, num_classes: int, scale_factor: int) -> 
             return TransposedUpsampler(num_classes, scale_factor, dense=False, start="random")
         case "pixel-shuffle":
             return PixelShuffleUpsampler(num_classes, scale_factor)
+        case "dysample":
+            return DynamicSampler(num_classes, scale_factor)
         case _:
             raise ConfigError(f"no upsampler is named {name!r}: choose one of {', '.join(get_args(UpsamplerName))}")

@@ -85,6 +85,12 @@ def test_multiplications_agree_with_the_operations_that_torch_counts(name: str, 
     assert found == counter.get_total_flops() // 2
 
 
+def test_a_dynamic_sampler_costs_its_projections_and_its_taps() -> None:
+    # 2x3 coarse pixels, s = 2, 3 classes: 2 projections of 3 to 8 channels, then 2 products and 2 scalings
+    # and 4 taps of 3 classes at each of 24 fine pixels.
+    assert count_multiplications([make_upsampler("dysample", 3, 2)], 3, (64, 96)) == 6 * 2 * 3 * 8 + 24 * (4 + 12)
+
+
 def test_fixed_upsamplers_cost_their_taps() -> None:
     modules = [make_upsampler("bilinear", 3, 32)]
     assert count_multiplications(modules, 3, (33, 64)) == 4 * 3 * 64 * 64

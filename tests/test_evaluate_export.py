@@ -156,7 +156,7 @@ def test_a_batch_is_its_pictures_one_by_one(bundle):
         assert np.mean(engine.run(images[index : index + 1])[0][0] != labels[index]) <= 0.001
 
 
-@pytest.mark.parametrize("upsampler", ["nearest", "bilinear", "bicubic", "learned-dense", "pixel-shuffle"])
+@pytest.mark.parametrize("upsampler", ["nearest", "bilinear", "bicubic", "learned-dense", "pixel-shuffle", "dysample"])
 def test_every_upsampler_exports_and_agrees(upsampler, tmp_path, bundle):
     from dataclasses import replace
 
@@ -164,6 +164,9 @@ def test_every_upsampler_exports_and_agrees(upsampler, tmp_path, bundle):
 
     torch.manual_seed(0)
     network = FCN("mobilenet_v2", "none", classes=7, upsampler=upsampler, head_channels=8).eval()
+    with torch.no_grad():
+        for parameter in (p for module in network.upsampler_modules() for p in module.parameters()):
+            parameter.add_(0.1 * torch.randn_like(parameter))  # a start that is bilinear would hide what is learned
     exported = write_bundle(tmp_path / "bundle", to_onnx(network), replace(bundle.manifest, model_sha256=""))
     image = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3), dtype=np.uint8)
     with torch.inference_mode():

@@ -52,7 +52,9 @@ def test_finest_stride_decides_the_score_heads(finest_stride, heads):
         assert network.decoder(features).shape == (1, 3, 64 // finest_stride, 96 // finest_stride)
 
 
-@pytest.mark.parametrize("upsampler", ["nearest", "bicubic", "learned-dense", "learned-random", "pixel-shuffle"])
+@pytest.mark.parametrize(
+    "upsampler", ["nearest", "bicubic", "learned-dense", "learned-random", "pixel-shuffle", "dysample"]
+)
 def test_every_upsampler_fits_the_network(upsampler):
     with torch.inference_mode():
         assert small(upsampler=upsampler)(torch.zeros(1, 3, 40, 50)).shape == (1, 3, 40, 50)

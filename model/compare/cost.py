@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from model.dysample import DynamicSampler
 from model.upsample import FixedUpsampler, PixelShuffleUpsampler, TransposedUpsampler
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def count_multiplications(upsamplers: Sequence[nn.Module], num_classes: int, pic
     """Multiplications that upsampling one picture takes, from stride 32 to the picture.
 
     A transposed convolution is counted as its kernel at every coarse pixel, the replicated border included,
-    an interpolation as its taps at every output pixel.
+    an interpolation as its taps at every output pixel, a dynamic sampler as its projections and its taps.
 
     Args:
         upsamplers: From the coarsest to the last.
@@ -48,6 +49,11 @@ def count_multiplications(upsamplers: Sequence[nn.Module], num_classes: int, pic
         elif isinstance(module, FixedUpsampler):
             factor = module.scale_factor
             total += _TAPS_A_PIXEL[module.mode] * num_classes * height * width * factor**2
+        elif isinstance(module, DynamicSampler):
+            factor = module.scale_factor
+            projections = module.offset.weight.numel() + module.scope.weight.numel()
+            # The projections at every coarse pixel; then scope times offset and four taps a class at every fine one.
+            total += height * width * (projections + (2 * 2 + _TAPS_A_PIXEL["bilinear"] * num_classes) * factor**2)
         else:
             raise TypeError(f"no count is known for {type(module).__name__}")
         height, width = height * factor, width * factor

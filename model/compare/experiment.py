@@ -27,6 +27,7 @@ from model.compare.scoremaps import open_score_maps, store_score_maps
 from model.compare.stack import UpsamplerStack
 from model.compare.training import train_arm, training_curve
 from model.compare.upsampling import train_upsamplers
+from model.dysample import DynamicSampler
 from model.losses import SegmentationLoss
 from model.run import Run, git_commit, provenance
 from model.train import decode, prepare_torch, worker_count
@@ -293,7 +294,10 @@ class _Experiment:
         shared: dict[str, str],
     ) -> ArmResult:
         upsamplers = network.upsampler_modules()
-        learned = any(True for module in upsamplers for _ in module.parameters())
+        # Kernels tell all of a linear upsampler; a dynamic one has another kernel at every pixel.
+        learned = any(True for module in upsamplers for _ in module.parameters()) and not any(
+            isinstance(module, DynamicSampler) for module in upsamplers
+        )
         height, width = self._scored.label_maps[0].shape
         ends = all_impulses(upsamplers, self._classes) if learned else []
         starts = all_impulses(start.upsampler_modules(), self._classes) if learned else []

@@ -27,6 +27,7 @@ _SERIES: Final = {
     "pixel-shuffle": "#0b0c15",
     "nearest": "#0b0c16",
     "bicubic": "#0b0c17",
+    "dysample": "#0b0c18",
 }
 """Stand-ins: matplotlib draws in these, and the page's style sheet says what they look like."""
 
