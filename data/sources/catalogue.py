@@ -10,6 +10,7 @@ from data.errors import ConfigError, DataError
 from data.sources.camvid import CamVidSource
 from data.sources.folder import FolderSource
 from data.sources.shapes import ShapesSource
+from data.sources.shrunk import ShrunkSource
 
 if TYPE_CHECKING:
     from data.sources.source import Source
@@ -27,6 +28,8 @@ class SourceConfig:
         val_fraction: Share of the pictures held out for validation, when a folder has no split files.
         seed: Of that split, and of the drawn pictures.
         remap: Labels to change while masks are read, as {from: to}; 255 is ignored.
+        longest_side: Larger pictures and their masks are shrunk to it while they are read, in training and in
+            scoring; 0 takes them as they are.
         train_size: Number of drawn training pictures (shapes only).
         val_size: Number of drawn validation pictures (shapes only).
         image_size: Height and width of the drawn pictures (shapes only).
@@ -37,6 +40,7 @@ class SourceConfig:
     val_fraction: float = 0.2
     seed: int = 0
     remap: dict[int, int] = field(default_factory=dict)
+    longest_side: int = 0
     train_size: int = 400
     val_size: int = 100
     image_size: tuple[int, int] = (192, 256)
@@ -46,6 +50,8 @@ class SourceConfig:
             raise ConfigError(f"val_fraction is {self.val_fraction}: it lies between 0 and 1, 0.2 holds out a fifth")
         if self.train_size < 1 or self.val_size < 1 or min(self.image_size) < 1:
             raise ConfigError("train_size, val_size and image_size must be at least 1")
+        if self.longest_side < 0:
+            raise ConfigError(f"longest_side is {self.longest_side}: a number of pixels, or 0 for pictures as they are")
         for old, new in self.remap.items():
             if not (0 <= old <= 255 and 0 <= new <= 255):
                 raise ConfigError(f"remap {old}:{new}: labels lie between 0 and 255")
@@ -57,6 +63,11 @@ def open_source(config: SourceConfig) -> Source:
     Raises:
         DataError: the folder is missing or not laid out as the source expects.
     """
+    source = _open(config)
+    return ShrunkSource(source, config.longest_side) if config.longest_side else source
+
+
+def _open(config: SourceConfig) -> Source:
     if config.remap and config.name != "folder":
         raise ConfigError(f"remap is for the folder source; {config.name} has its own labels: leave it out")
     if config.name == "shapes":
