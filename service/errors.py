@@ -79,8 +79,16 @@ def as_service_error(error: Exception) -> ServiceError:
     )
 
 
-def invalid_options(error: RequestValidationError) -> ServiceError:
-    """An unknown option, or a value that an option cannot take."""
+_OPTIONS: Final = "Options: format=png, overlay or json; opacity=0 to 1 (overlay only)."
+
+
+def invalid_options(error: RequestValidationError, hint: str = _OPTIONS) -> ServiceError:
+    """An unknown option, or a value that an option cannot take.
+
+    Args:
+        error: What pydantic found.
+        hint: Names the options that there are.
+    """
     faults = []
     for fault in error.errors():
         name = _shown(str(fault["loc"][-1])) if fault["loc"] else "request"
@@ -93,7 +101,7 @@ def invalid_options(error: RequestValidationError) -> ServiceError:
         422,
         "invalid_option",
         "; ".join(faults[:3]) + more + ".",
-        "Options: format=png, overlay or json; opacity=0 to 1 (overlay only).",
+        hint,
     )
 
 

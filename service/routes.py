@@ -14,6 +14,7 @@ from data.errors import ImageError
 from service import metrics
 from service.errors import ServiceError, as_service_error, error_response
 from service.guard import ERROR_CODE
+from service.huggingface import add_huggingface
 from service.pipeline import Pipeline
 from service.schema import (
     EngineCard,
@@ -93,6 +94,7 @@ def create_app(station: Station) -> FastAPI:
     _add_model(app, station)
     _add_probes(app, station)
     _add_pages(app)
+    add_huggingface(app, station, _FAULTS)
     return app
 
 

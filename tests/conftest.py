@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +19,7 @@ from data.labels import LabelMap
 from model.runtime.bundle import Bundle, Manifest, write_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -126,3 +133,49 @@ def noise() -> Callable[[int, int], NDArray[np.uint8]]:
         return np.random.default_rng(height * 10_007 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def served(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of the tiny bundle behind `bentoml serve`, for other people's clients; bodies to 3 MB, 250,000 pixels."""
+    place = tmp_path_factory.mktemp("served")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("FCN_", "BENTOML_", "PROMETHEUS"))}
+    settings = {
+        "FCN_BUNDLE": str(tiny_bundle.root),
+        "FCN_PRECISION": "f32",
+        "FCN_MAX_BODY_BYTES": "3_000_000",
+        "FCN_MAX_PIXELS": "250_000",
+        "BENTOML_HOME": str(place / "home"),
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
+    command = ["serve", "service.app:Segmenter", "--host", "127.0.0.1", "--port", str(port)]
+    with (place / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "bentoml", *command],
+            cwd=Path(__file__).resolve().parent.parent,
+            env={**kept, **settings},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        end = time.monotonic() + 90
+        while True:
+            assert server.poll() is None, (place / "log").read_text()
+            assert time.monotonic() < end, (place / "log").read_text()
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+                    break
+            except OSError:
+                time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.send_signal(signal.SIGTERM)
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
