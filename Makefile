@@ -52,8 +52,9 @@ export: install  ## Export RUN as a bundle and put it into BentoML's model store
 serve: install  ## Serve BUNDLE on PORT
 	FCN_BUNDLE=$(BUNDLE) .venv/bin/bentoml serve service.app:Segmenter --port $(PORT)
 
-bench: install  ## Measure engines side by side (QUICK=1: fewer rounds)
+bench: install  ## Measure engines and forms of upsampling side by side (QUICK=1: fewer rounds)
 	.venv/bin/python benchmarks/engines.py $(if $(QUICK),--quick)
+	.venv/bin/python benchmarks/forms.py $(if $(QUICK),--quick)
 
 clean:  ## Remove what the demo, the tests and the tools made; runs/ stays
 	rm -rf demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

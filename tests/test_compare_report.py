@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,39 @@ def test_the_text_report_has_a_row_for_every_arm_and_comparison(comparison: Comp
             assert line.endswith("|")
 
 
+def test_times_of_the_forms_stand_beside_their_counts_where_they_were_taken(
+    comparison: ComparisonFolder, report: dict[str, Any], tmp_path: Path
+) -> None:
+    assert [form["scale_factor"] for form in report["forms"]] == [2, 8, 32]
+    assert report["forms_timing"] == {}
+    assert all(form["milliseconds"] == {} for form in report["forms"])
+    plain = (comparison.root / "report.md").read_text(encoding="utf-8")
+    assert "| ×2 | 16.4 k | 4096 | 1024 | 900 |" in plain
+    assert " ms |" not in plain.split("## One map")[1].split("## Method")[0]
+    root = tmp_path / "c"
+    shutil.copytree(comparison.root, root)
+    names = ("dense_matrix", "zero_insertion", "phases", "sparse_matrix", "torch", "openvino")
+    rows = [
+        {"scale_factor": factor, "form": name, "multiplications": 1, "milliseconds": time, "spread": [time, time]}
+        for factor in (2, 4)
+        for name, time in zip(names, (0.0123, 45.6, 3.04, 0.5, 6.0, 123.4), strict=True)
+    ]
+    timing = {"side": 8, "rounds": 15, "threads": 1, "precision": "f32", "processor": "a processor", "git_commit": "0"}
+    (root / "forms.json").write_text(json.dumps({"rows": rows, **timing}), encoding="utf-8")
+    write_report(ComparisonFolder(root))
+    found = json.loads((root / "report.json").read_text(encoding="utf-8"))
+    assert [form["scale_factor"] for form in found["forms"]] == [2, 4, 8, 32]
+    assert found["forms_timing"] == timing
+    assert found["forms"][1]["milliseconds"]["zero_insertion"] == 45.6
+    assert found["forms"][2]["milliseconds"] == {}
+    text = (root / "report.md").read_text(encoding="utf-8")
+    assert "| ×2 | 16.4 k; 0.012 ms | 4096; 46 ms | 1024; 3.0 ms | 900; 0.50 ms | 6.0 ms | 123 ms |" in text
+    html = (root / "report.html").read_text(encoding="utf-8")
+    assert "<td>4096<br><small>46 ms</small></td>" in html
+    assert "<small>15 in time</small>" in html
+    assert "medians of 15 rounds" in html
+
+
 def test_an_equal_arm_gives_no_difference_and_the_cost_of_seeing_one(tmp_path: Path) -> None:
     config = CompareConfig(TrainConfig(SourceConfig("shapes")), strides=(16,))
     folder = make_comparison(tmp_path / "c", config, {"bilinear": 0.5, "learned": 0.501})
@@ -316,5 +350,11 @@ def test_every_field_of_the_report_is_documented(report: dict[str, Any]) -> None
     schema = text.split("## report.json")[1]
     assert f"schema version {report['schema_version']}" in schema
     names = {*report, *report["arms"][0], *report["comparisons"][0], *report["kernels"][0]}
-    names |= {*report["kernels"][0]["stages"][0], *report["verdict"], *report["data"], *report["statistics"]}
+    names |= {
+        *report["forms"][0],
+        *report["kernels"][0]["stages"][0],
+        *report["verdict"],
+        *report["data"],
+        *report["statistics"],
+    }
     assert {name for name in names if f"`{name}" not in schema} == set()

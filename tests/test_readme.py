@@ -87,6 +87,7 @@ def test_every_command_of_the_readme_works(place, environment):
     assert len(list((place / "predictions" / "label_maps").iterdir())) == 10
     assert len((place / "runs" / "mine" / "metrics.csv").read_text().splitlines()) == 3
     assert "<svg" in (place / "comparison" / "report.html").read_text()
+    assert (place / "comparison" / "forms.json").is_file()
 
 
 def ask_server(command: str, questions: list[str], place: Path, environment: dict[str, str]) -> None:

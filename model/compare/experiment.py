@@ -17,6 +17,7 @@ from data.sources.catalogue import open_source
 from model.compare.config import BASELINE, Arm
 from model.compare.cost import count_multiplications, count_parameters
 from model.compare.folder import ComparisonFolder, Plan
+from model.compare.forms import measure_forms
 from model.compare.impulses import all_impulses
 from model.compare.latency import measure_latency
 from model.compare.measures import Measurement, measure_split
@@ -134,6 +135,7 @@ class _Experiment:
             shutil.rmtree(folder.root / "scores", ignore_errors=True)  # made again from the base runs where needed
         if config.latency:
             self._measure_latency()
+            self._measure_forms()
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False)
@@ -340,6 +342,17 @@ class _Experiment:
             self._say(f"[yellow]no times in the serving engine: {error}[/yellow]")
             return
         write_whole(folder.latency_file, json_bytes(found))
+
+    def _measure_forms(self) -> None:
+        if self._folder.forms():
+            return
+        self._say("timing the forms of a transposed convolution")
+        try:
+            found = measure_forms()
+        except FcnError as error:
+            self._say(f"[yellow]no times of the forms: {error}[/yellow]")
+            return
+        write_whole(self._folder.forms_file, json_bytes(found))
 
 
 @torch.inference_mode()

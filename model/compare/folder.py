@@ -92,6 +92,11 @@ class ComparisonFolder:
         return self.root / "latency.json"
 
     @property
+    def forms_file(self) -> Path:
+        """Times of the forms of a transposed convolution."""
+        return self.root / "forms.json"
+
+    @property
     def gallery_file(self) -> Path:
         """The pictures shown in the report."""
         return self.root / "gallery.npz"
@@ -205,8 +210,17 @@ class ComparisonFolder:
 
     def latency(self) -> dict[str, Any]:
         """Times in the serving engine; empty where not measured."""
-        try:
-            found: dict[str, Any] = json.loads(self.latency_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found
+        return _object(self.latency_file)
+
+    def forms(self) -> dict[str, Any]:
+        """Times of the forms of a transposed convolution, from ``measure_forms``; empty where not measured."""
+        return _object(self.forms_file)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """What a JSON file holds; empty where it is missing, damaged or holds no object."""
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

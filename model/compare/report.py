@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def write_report(folder: ComparisonFolder) -> Path:
             f"Missing: {'; '.join(missing)}"
         )
     # What was written is what is shown: both pages are made of the JSON as it will be read back.
-    data = json_bytes(summarise(plan, results, folder.latency(), missing))
+    data = json_bytes(summarise(plan, results, folder.latency(), missing, folder.forms()))
     report: dict[str, Any] = json.loads(data)
     write_whole(folder.root / "report.json", data)
     first = {arm: result for (arm, seed), result in results.items() if seed == complete[0]}
@@ -100,6 +101,7 @@ def _render(template: str, values: dict[str, Any]) -> str:
         "interval": _interval,
         "bin": bin_name,
         "seconds": _seconds,
+        "milliseconds": _milliseconds,
         "svg": lambda drawing: Markup(drawing.svg),  # noqa: S704  drawn here, labels escaped by matplotlib
     }
     return environment.get_template(template).render(**values)
@@ -132,3 +134,9 @@ def _seconds(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value / 60:.1f} min" if value >= 100 else f"{value:.1f} s"
+
+
+def _milliseconds(value: float) -> str:
+    """0.0045 ms, 0.23 ms, 12 ms: two digits."""
+    digits = max(0, 1 - math.floor(math.log10(value))) if value > 0 else 0
+    return f"{value:.{digits}f} ms"

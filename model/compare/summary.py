@@ -41,7 +41,9 @@ FORMS_SIZE: Final = (8, 8)
 """Coarse map on which the four forms of a transposed convolution are counted."""
 
 
-def summarise(plan: Plan, results: Results, latency: dict[str, Any], missing: list[str]) -> dict[str, Any]:
+def summarise(
+    plan: Plan, results: Results, latency: dict[str, Any], missing: list[str], times: dict[str, Any]
+) -> dict[str, Any]:
     """Everything that the report says, JSON-able once ``results.json_bytes`` has written it.
 
     Args:
@@ -49,6 +51,7 @@ def summarise(plan: Plan, results: Results, latency: dict[str, Any], missing: li
         results: By arm and seed; only seeds with every arm's are used.
         latency: From ``ComparisonFolder.latency``.
         missing: What ``ComparisonFolder.results`` did not find.
+        times: Of the forms of a transposed convolution, from ``ComparisonFolder.forms``.
     """
     seeds = [seed for seed in plan.seeds if all((arm, seed) in results for arm in plan.arms)]
     pictures = plan.scored_pictures
@@ -81,7 +84,13 @@ def summarise(plan: Plan, results: Results, latency: dict[str, Any], missing: li
         "kernels": [
             _kernels(arm, [results[arm, seed] for seed in seeds]) for arm in plan.arms if _learned(results, arm)
         ],
-        "forms": [_forms(factor) for factor in sorted({arm.stride for arm in plan.arms} | {2})],
+        "forms": [
+            _forms(factor, times)
+            for factor in sorted(
+                {arm.stride for arm in plan.arms} | {2} | {row["scale_factor"] for row in _rows(times)}
+            )
+        ],
+        "forms_timing": {name: value for name, value in times.items() if name != "rows"},
         "statistics": {
             "rule": RULE,
             "bootstrap": plan.config["bootstrap"],
@@ -207,10 +216,23 @@ def _kernels(arm: Arm, results: list[ArmResult]) -> dict[str, Any]:
     return {"arm": arm.name, "upsampler": arm.upsampler, "stride": arm.stride, "stages": stages}
 
 
-def _forms(factor: int) -> dict[str, int]:
-    """Multiplications of one transposed convolution of one channel, in its four forms."""
+def _forms(factor: int, times: dict[str, Any]) -> dict[str, Any]:
+    """Multiplications of one transposed convolution of one channel in its four forms, and their times."""
     counts = count_multiplications(FORMS_SIZE, 2 * factor - factor % 2, factor, padding=factor // 2)
-    return {"scale_factor": factor, "side": FORMS_SIZE[0], **asdict(counts)}
+    timed = [row for row in _rows(times) if row["scale_factor"] == factor]
+    return {
+        "scale_factor": factor,
+        "side": FORMS_SIZE[0],
+        **asdict(counts),
+        "milliseconds": {row["form"]: row["milliseconds"] for row in timed},
+        "spread": {row["form"]: row["spread"] for row in timed},
+    }
+
+
+def _rows(times: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of ``measure_forms``; none where they were taken on a map of another size than is counted."""
+    rows: list[dict[str, Any]] = times.get("rows", []) if times.get("side") == FORMS_SIZE[0] else []
+    return rows
 
 
 def _unshared(results: Results, *, per_stride: bool) -> list[str]:

@@ -52,7 +52,7 @@ class OpenVinoEngine:
     def __init__(self, bundle: Bundle, config: EngineConfig) -> None:
         import openvino as ov  # noqa: PLC0415 - heavy, and a server's master process must not load it
 
-        self._core = _process_core()
+        self._core = process_core()
         capable = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if config.precision == "bf16" and not capable:
             raise ConfigError("precision bf16 is asked for, but this processor has none: take precision auto or f32")
@@ -159,7 +159,7 @@ class _Compiled:
 
 
 @cache
-def _process_core() -> Any:  # noqa: ANN401 - OpenVINO is imported late
+def process_core() -> Any:  # noqa: ANN401 - OpenVINO is imported late
     """The one Core of this process, never given up.
 
     Each Core's CPU plugin puts an alternate signal stack under the thread that made it and takes it away at
