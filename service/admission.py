@@ -38,6 +38,7 @@ class Admission:
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="segment")
         self._lock = threading.Lock()  # places are given back from the pool's threads
         self._taken = 0
+        self._working = 0
         self._mean_seconds = 0.0
 
     @property
@@ -63,8 +64,8 @@ class Admission:
                     {"Retry-After": str(seconds)},
                 )
             self._taken += 1
-            metrics.IN_PROGRESS.set(self._taken)
-        place = Place(self._pool)
+            self._show()
+        place = Place(self._pool, self._work)
         try:
             yield place
         finally:
@@ -74,19 +75,34 @@ class Admission:
         """Wait for the work that was accepted, then stop the threads."""
         self._pool.shutdown(wait=True)
 
+    def _work(self, change: int) -> None:
+        with self._lock:
+            self._working += change
+            self._show()
+
+    def _show(self) -> None:
+        metrics.IN_PROGRESS.set(self._working)
+        metrics.WAITING.set(self._taken - self._working)
+
     def _leave(self, seconds: float) -> None:
         with self._lock:
             self._taken -= 1
-            metrics.IN_PROGRESS.set(self._taken)
+            self._show()
             if seconds:  # a moving mean, for Retry-After alone
                 self._mean_seconds += 0.1 * (seconds - self._mean_seconds)
 
 
 class Place:
-    """One accepted request."""
+    """One accepted request.
 
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
+    Args:
+        pool: Does its work.
+        count: Told +1 when the work begins and -1 when it is over.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, count: Callable[[int], None]) -> None:
         self._pool = pool
+        self._count = count
         self._future: Future[object] | None = None
         self._seconds = 0.0
 
@@ -95,9 +111,11 @@ class Place:
 
         def timed() -> T:
             start = time.perf_counter()
+            self._count(1)
             try:
                 return work()
             finally:
+                self._count(-1)
                 self._seconds = time.perf_counter() - start
 
         future: Future[T] = self._pool.submit(timed)

@@ -13,7 +13,10 @@ from bentoml.exceptions import BentoMLException
 from data.errors import BundleError, ConfigError, FcnError
 from model.runtime.bundle import read_bundle
 from model.runtime.predictor import Predictor
-from service.guard import Guard
+from service import logs
+from service.cors import Cors
+from service.gate import Gate
+from service.guard import LOGGER, Guard
 from service.probe import probe
 from service.routes import create_app
 from service.settings import Settings
@@ -22,10 +25,13 @@ from service.station import Station
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from service.keys import Keyring
 
-def _settings() -> Settings:
+
+def _settings() -> tuple[Settings, Keyring]:
     try:
-        return Settings.from_environment(os.environ)
+        settings = Settings.from_environment(os.environ)
+        return settings, settings.keyring()
     except FcnError as error:
         raise SystemExit(_refusal(error)) from None
 
@@ -36,7 +42,8 @@ def _refusal(error: FcnError) -> str:
 
 # BentoML takes a service's configuration and its mounted application from the class below, so these
 # exist once the module is imported. The model itself is loaded in __init__.
-SETTINGS: Final = _settings()
+SETTINGS, KEYRING = _settings()
+logs.configure(SETTINGS.log_format)
 STATION: Final = Station(SETTINGS)
 _APP: Final = create_app(STATION)
 
@@ -62,6 +69,8 @@ class Segmenter:
     """Label every pixel of a picture: POST it to /v1/segment."""
 
     def __init__(self) -> None:
+        if not KEYRING:
+            LOGGER.info("FCN_API_KEYS is not set: whoever reaches the port may use every route")
         bundle = read_bundle(bundle_folder())
         STATION.open(Predictor(bundle, SETTINGS.engine_config(), SETTINGS.max_tile))
 
@@ -76,6 +85,8 @@ class Segmenter:
             raise SystemExit(_refusal(error)) from None
         # Workers inherit it: they run in another folder, and one that is started again serves the same model.
         os.environ["FCN_BUNDLE"] = str(folder)
+        if SETTINGS.api_keys_file is not None:
+            os.environ["FCN_API_KEYS_FILE"] = str(SETTINGS.api_keys_file.absolute())
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
@@ -93,7 +104,10 @@ def _service() -> bentoml.Service[Segmenter]:
 
 
 # Here and not around the contract alone, so that the probes, which are BentoML's own, are guarded as well.
+# The first goes around the second: a refused request is logged, and a page that may read answers may read why.
 _service().add_asgi_middleware(Guard, model_version=lambda: STATION.model_version)
+_service().add_asgi_middleware(Cors, origins=SETTINGS.cors_origins)
+_service().add_asgi_middleware(Gate, keyring=KEYRING, open_doors=SETTINGS.open_doors, routes=_APP.routes)
 
 
 def bundle_folder() -> Path:

@@ -6,12 +6,14 @@ import logging
 import re
 import time
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import Headers, MutableHeaders
 
 from service import metrics
 from service.errors import as_service_error, error_response
+from service.logs import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,9 @@ LOGGER: Final = logging.getLogger("bentoml.fcn")
 ERROR_CODE: Final = "fcn.error_code"
 """Key in the request's scope under which the exception handler leaves the error code."""
 
+KEY_NAME: Final = "fcn.key_name"
+"""Key in the request's scope under which the gate leaves the name that belongs to the API key."""
+
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET: Final = frozenset({"/metrics", "/healthz", "/livez", "/readyz"})
@@ -32,7 +37,14 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+# The page has scripts, styles and pictures of its own, shows answers from memory, and may ask for the camera.
+_PAGE_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
 }
 
 
@@ -60,46 +72,83 @@ class Guard:
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         method = scope["method"]
         status = 0
+        received = sent = 0
+
+        async def counted_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message
 
         async def guarded_send(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
                 self._dress(MutableHeaders(scope=message), request_id)
             elif method == "HEAD":
                 message = {**message, "body": b""}
+            sent += len(message.get("body", b""))
             await send(message)
 
         # HEAD is GET without a body, for every route alike.
         inner = {**scope, "method": "GET"} if method == "HEAD" else scope
         try:
-            await self._app(inner, receive, guarded_send)
+            await self._app(inner, counted_receive, guarded_send)
         except Exception as error:  # the routes have answered it; what comes through is to be logged
-            LOGGER.exception("request id=%s failed", request_id)
+            LOGGER.exception("request id=%s failed", request_id, extra={FIELDS: {"id": request_id}})
             if status == 0:
                 await error_response(as_service_error(error))(scope, receive, guarded_send)
-        self._record(inner, method, status, request_id, time.perf_counter() - start)
+        finished = _Finished(inner, method, status, request_id, time.perf_counter() - start, received, sent)
+        finished.record()
 
     def _dress(self, headers: MutableHeaders, request_id: str) -> None:
         headers["X-Request-Id"] = request_id
         version = self._model_version()
         if version:
             headers["X-Model-Version"] = version
+        if headers.get("content-type", "").startswith("text/html"):
+            for name, value in _PAGE_HEADERS.items():
+                headers.setdefault(name, value)
         for name, value in _HEADERS.items():
             headers.setdefault(name, value)
 
-    def _record(self, scope: Scope, method: str, status: int, request_id: str, seconds: float) -> None:
+
+@dataclass(frozen=True)
+class _Finished:
+    """One answered request, for the log and the metrics."""
+
+    scope: Scope
+    method: str
+    status: int
+    request_id: str
+    seconds: float
+    received: int
+    sent: int
+
+    def record(self) -> None:
         # The route's template and not the path: paths are the client's own text, in any number.
-        route = getattr(scope.get("route"), "path", "") or "other"
-        code = scope.get(ERROR_CODE, "")
-        metrics.observe_request(route, status, seconds, code)
+        route = getattr(self.scope.get("route"), "path", "") or "other"
+        code = self.scope.get(ERROR_CODE, "")
+        key = self.scope.get(KEY_NAME, "")
+        metrics.observe_request(
+            route, self.status, self.seconds, error_code=code, key=key, received=self.received, sent=self.sent
+        )
+        fields: dict[str, object] = {
+            "id": self.request_id,
+            "method": self.method if self.method in _METHODS else "other",
+            "route": route,
+            "status": self.status,
+            "ms": round(self.seconds * 1000, 1),
+            "bytes_in": self.received,
+            "bytes_out": self.sent,
+        }
+        if key:
+            fields["key"] = key
+        if code:
+            fields["error"] = code
         LOGGER.log(
-            logging.DEBUG if route in _QUIET else logging.INFO,
-            "request id=%s method=%s route=%s status=%d ms=%.1f%s",
-            request_id,
-            method if method in _METHODS else "other",
-            route,
-            status,
-            seconds * 1000,
-            f" error={code}" if code else "",
+            logging.DEBUG if route in _QUIET and self.status < 400 else logging.INFO,
+            "request %s",
+            " ".join(f"{name}={value}" for name, value in fields.items()),
+            extra={FIELDS: fields},
         )

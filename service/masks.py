@@ -47,7 +47,7 @@ def json_answer(segmentation: Segmentation, manifest: Manifest) -> SegmentAnswer
     """Size, and for every class that is present its share, mean confidence and COCO run lengths."""
     labels = segmentation.label_map
     height, width = labels.shape
-    counts, confidences = _tally(segmentation)
+    counts, confidences = tally(segmentation)
     columns = np.asfortranarray(
         labels
     )  # once: run lengths go down the columns, and turning every mask takes far longer
@@ -87,7 +87,7 @@ def count_pixels(label_map: NDArray[np.uint8]) -> NDArray[np.int64]:
     return counts
 
 
-def _tally(segmentation: Segmentation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def tally(segmentation: Segmentation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pixels and summed confidences of every label, shape (256,) each."""
     joint = np.zeros(256 * 256, dtype=np.int64)
     for top, bottom in _bands(segmentation.label_map.shape):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 _FOLDER: Final = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
 if _FOLDER:
@@ -31,20 +31,29 @@ REQUEST_SECONDS: Final = Histogram(
     ["endpoint", "http_response_code", "service_name"],
     buckets=_SECONDS,
 )
-REFUSED: Final = Counter("fcn_refused_total", "Requests refused, by error code.", ["reason"])
-# Set, never counted up and down: the gauge of a worker that was killed would otherwise stay in the sum.
-IN_PROGRESS: Final = Gauge(
-    "fcn_requests_in_progress", "Requests accepted and not yet over.", multiprocess_mode="mostrecent"
+RECEIVED_BYTES: Final = Counter("fcn_request_body_bytes_total", "Bytes of bodies that were read.", ["endpoint"])
+SENT_BYTES: Final = Counter("fcn_answer_body_bytes_total", "Bytes of answers.", ["endpoint"])
+KEY_REQUESTS: Final = Counter(
+    "fcn_key_requests_total", "Requests answered, by the name of their API key.", ["key", "http_response_code"]
 )
+REFUSED: Final = Counter("fcn_refused_total", "Requests refused, by error code.", ["reason"])
+# Only living processes are summed up: what a worker that was killed had in hand is over.
+WAITING: Final = Gauge("fcn_requests_waiting", "Requests that wait for a slot.", multiprocess_mode="livesum")
+IN_PROGRESS: Final = Gauge("fcn_requests_in_progress", "Requests that are worked on.", multiprocess_mode="livesum")
 STAGE_SECONDS: Final = Histogram("fcn_stage_seconds", "Time of one stage of one picture.", ["stage"], buckets=_SECONDS)
 PICTURES: Final = Counter("fcn_pictures_total", "Pictures segmented, by form of the answer.", ["format"])
 MEGAPIXELS: Final = Counter("fcn_megapixels_total", "Megapixels segmented.")
 CLASS_PIXELS: Final = Counter("fcn_class_pixels_total", "Pixels given to each class.", ["class"])
+CLASS_CONFIDENCE: Final = Counter(
+    "fcn_class_confidence_total", "Sum of the probabilities (0 to 1) of the pixels given to each class.", ["class"]
+)
 
 _SERVICE: Final = "fcn-segmenter"
 
 
-def observe_request(route: str, status: int, seconds: float, error_code: str) -> None:
+def observe_request(
+    route: str, status: int, seconds: float, *, error_code: str, key: str, received: int, sent: int
+) -> None:
     """Count one answered request.
 
     Args:
@@ -52,9 +61,16 @@ def observe_request(route: str, status: int, seconds: float, error_code: str) ->
         status: HTTP status.
         seconds: From the request's head to the end of the answer.
         error_code: Of the error body, or empty.
+        key: Name of the API key, or empty.
+        received: Bytes of the body that were read.
+        sent: Bytes of the answer's body.
     """
     REQUESTS.labels(route, str(status), _SERVICE).inc()
     REQUEST_SECONDS.labels(route, str(status), _SERVICE).observe(seconds)
+    RECEIVED_BYTES.labels(route).inc(received)
+    SENT_BYTES.labels(route).inc(sent)
+    if key:
+        KEY_REQUESTS.labels(key, str(status)).inc()
     if error_code:
         REFUSED.labels(error_code).inc()
 
@@ -63,6 +79,25 @@ def exposition() -> bytes:
     """All metrics of the service in Prometheus's text form, over all its processes."""
     if not _FOLDER:
         return generate_latest()
+    _forget_dead_processes(Path(_FOLDER))
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client leaves it unannotated
     return generate_latest(registry)
+
+
+def _forget_dead_processes(folder: Path) -> None:
+    """Drop the gauges of processes that are gone; their counters stay, since what was counted did happen."""
+    for file in folder.glob("gauge_live*_*.db"):
+        process = file.stem.rpartition("_")[2]
+        if process.isdigit() and not _is_alive(int(process)):
+            mark_process_dead(int(process), str(folder))  # type: ignore[no-untyped-call]
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # asks, and sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from data.pixels import decode_image
 from service import metrics
-from service.masks import count_pixels, json_answer, overlay_answer, png_answer
+from service.masks import json_answer, overlay_answer, png_answer, tally
 from service.schema import SegmentOptions
 from service.upload import take_apart
 
@@ -150,10 +150,12 @@ class Pipeline:
         with watch.stage("infer"):
             segmentation = self.predictor.predict(image, before_tile=watch.check)
         metrics.MEGAPIXELS.inc(segmentation.label_map.size / 1e6)
-        counts = count_pixels(segmentation.label_map)
-        for name, count in zip(self.predictor.bundle.manifest.labels.names, counts, strict=False):
+        counts, confidences = tally(segmentation)
+        names = self.predictor.bundle.manifest.labels.names
+        for name, count, confidence in zip(names, counts, confidences, strict=False):
             if count:
                 metrics.CLASS_PIXELS.labels(name).inc(int(count))
+                metrics.CLASS_CONFIDENCE.labels(name).inc(int(confidence) / 255)
         return segmentation
 
     def count(self, form: str, watch: Watch, pictures: int = 1) -> None:

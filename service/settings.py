@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
 from data.errors import ConfigError
 from data.pixels import MAX_PIXELS
 from model.runtime.engine import EngineConfig, EngineName, Precision
+from service.keys import ApiKey, Keyring, read_key_file, read_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 PREFIX: Final = "FCN_"
+
+LogFormat = Literal["text", "json"]
+OpenDoor = Literal["health", "metrics", "docs"]
+
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 
 _PILLOW_LIMIT: Final = 178_956_970
 """Pillow refuses larger pictures by itself (twice its MAX_IMAGE_PIXELS), and that lock stays on."""
@@ -38,6 +45,11 @@ class Settings:
         max_pixels: ``FCN_MAX_PIXELS``: most pixels (width times height), read from the header before decoding.
         max_tile: ``FCN_MAX_TILE``: side in pixels above which a picture is worked on in overlapping tiles.
         timeout_seconds: ``FCN_TIMEOUT_SECONDS``: time for one request from its first byte to the answer's.
+        api_keys: ``FCN_API_KEYS``: entries ``NAME:SHA256``; with any, every door but the open ones asks for a key.
+        api_keys_file: ``FCN_API_KEYS_FILE``: a file of such entries, added to those.
+        open_doors: ``FCN_OPEN_DOORS``: what needs no key: ``health``, ``metrics``, ``docs``.
+        cors_origins: ``FCN_CORS_ORIGINS``: origins whose pages may read answers, or ``*``.
+        log_format: ``FCN_LOG_FORMAT``: ``text`` or ``json``.
     """
 
     bundle: Path | None = None
@@ -52,6 +64,11 @@ class Settings:
     max_pixels: int = MAX_PIXELS
     max_tile: int = 2048
     timeout_seconds: float = 60.0
+    api_keys: tuple[ApiKey, ...] = ()
+    api_keys_file: Path | None = None
+    open_doors: tuple[OpenDoor, ...] = ("health",)
+    cors_origins: tuple[str, ...] = ()
+    log_format: LogFormat = "text"
 
     def __post_init__(self) -> None:
         _choice("engine", self.engine, get_args(EngineName))
@@ -64,6 +81,15 @@ class Settings:
         _within("max_pixels", self.max_pixels, 1, _PILLOW_LIMIT)
         _within("max_tile", self.max_tile, 256, 16_384)
         _within("timeout_seconds", self.timeout_seconds, 0.1, 3600)
+        _choice("log_format", self.log_format, get_args(LogFormat))
+        for door in self.open_doors:
+            _choice("open_doors", door, get_args(OpenDoor))
+        for origin in self.cors_origins:
+            if not (_ORIGIN.fullmatch(origin) or self.cors_origins == ("*",)):
+                raise ConfigError(
+                    f"{PREFIX}CORS_ORIGINS holds {origin!r}; origins are needed, such as https://app.example.org "
+                    "(no path, no slash at the end), or * alone"
+                )
         if not self.model.strip():
             raise ConfigError(f"{PREFIX}MODEL is empty: give a tag such as fcn-segmenter:latest")
         self.engine_config()  # refuses pairs that cannot work together
@@ -88,6 +114,14 @@ class Settings:
             if text:
                 values[name] = _READERS.get(name, _integer)(variable, text)
         return cls(**values)
+
+    def keyring(self) -> Keyring:
+        """Every key that is let in; the file is read now.
+
+        Raises:
+            ConfigError: the file cannot be used, or a key stands there twice.
+        """
+        return Keyring(self.api_keys + (read_key_file(self.api_keys_file) if self.api_keys_file else ()))
 
     def engine_config(self) -> EngineConfig:
         """What the runtime is opened with."""
@@ -118,12 +152,28 @@ def _path(_variable: str, text: str) -> Path:
     return Path(text).expanduser()
 
 
+def _keys(variable: str, text: str) -> tuple[ApiKey, ...]:
+    keys = read_keys(variable, text)
+    if not keys:
+        raise ConfigError(f"{variable} holds no key, which would leave every door open: give one, or unset it")
+    return keys
+
+
+def _words(_variable: str, text: str) -> tuple[str, ...]:
+    return tuple(word for word in re.split(r"[,\s]+", text) if word and word != "none")
+
+
 _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "bundle": _path,
     "model": _text,
     "engine": _text,
     "precision": _text,
     "timeout_seconds": _number,
+    "api_keys": _keys,
+    "api_keys_file": _path,
+    "open_doors": _words,
+    "cors_origins": _words,
+    "log_format": _text,
 }
 
 

@@ -1,11 +1,9 @@
 """The service as it is run: built by `bentoml build`, started by `bentoml serve`, without torch, and stopped."""
 
-import contextlib
 import hashlib
 import io
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,16 +14,14 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import psutil
 import pytest
 import yaml
 from PIL import Image
 
 from model.runtime.bundle import MANIFEST_FILE, MODEL_FILE
+from tests.serving import START_SECONDS, bentoml_command, clean_environment, serving
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 90
-STOP_SECONDS = 30
 
 # Put before everything else on the path of a process: what a serving image has not, cannot be imported.
 BLOCKER = """
@@ -47,19 +43,7 @@ def environment(tmp_path_factory):
     place = tmp_path_factory.mktemp("serving")
     (place / "blocker").mkdir()
     (place / "blocker" / "sitecustomize.py").write_text(BLOCKER)
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("FCN_", "BENTOML_", "PROMETHEUS"))
-    }
-    return {
-        **kept,
-        "BENTOML_HOME": str(place / "home"),
-        "BENTOML_DO_NOT_TRACK": "True",
-        "PYTHONPATH": str(place / "blocker"),
-    }
-
-
-def bentoml_command(*arguments):
-    return [sys.executable, "-m", "bentoml", *arguments]
+    return {**clean_environment(place / "home"), "PYTHONPATH": str(place / "blocker")}
 
 
 def register(bundle, environment):
@@ -85,66 +69,6 @@ def bento(tiny_bundle, environment):
     assert done.returncode == 0, done.stdout + done.stderr
     name, tag = done.stdout.strip().splitlines()[-1].removeprefix("__tag__:").split(":")
     return Path(environment["BENTOML_HOME"]) / "bentos" / name / tag
-
-
-class Server:
-    """A running `bentoml serve`."""
-
-    def __init__(self, target, environment, cwd, log):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        self._log = log
-        with log.open("w") as output:
-            self.process = subprocess.Popen(
-                bentoml_command("serve", target, "--host", "127.0.0.1", "--port", str(port)),
-                cwd=cwd,
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        self._top = psutil.Process(self.process.pid)
-
-    @property
-    def log(self):
-        return self._log.read_text()
-
-    def wait_until_ready(self):
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.log
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200:
-                    return
-            time.sleep(0.1)
-        raise AssertionError(f"not ready within {START_SECONDS} s:\n{self.log}")
-
-    def processes(self):
-        """The server and its workers, each of which leads a session of its own."""
-        return [self._top, *self._top.children(recursive=True)]
-
-    def kill(self):
-        """End whatever is left, workers too: they outlive a server that is killed."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for process in reversed(self.processes()):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-        self.process.wait(STOP_SECONDS)
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(STOP_SECONDS)
-
-
-@contextlib.contextmanager
-def serving(target, environment, cwd, log):
-    server = Server(target, environment, cwd, log)
-    try:
-        server.wait_until_ready()
-        yield server
-    finally:
-        server.kill()
 
 
 @pytest.fixture(scope="module")

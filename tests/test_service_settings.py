@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import ConfigError
+from service.keys import ApiKey
 from service.settings import Settings
 
 
@@ -30,6 +31,11 @@ def test_every_setting_can_be_given():
             "FCN_MAX_PIXELS": "5000",
             "FCN_MAX_TILE": "512",
             "FCN_TIMEOUT_SECONDS": "2.5",
+            "FCN_API_KEYS": f"web:{'0' * 64}",
+            "FCN_API_KEYS_FILE": "keys",
+            "FCN_OPEN_DOORS": "health, metrics",
+            "FCN_CORS_ORIGINS": "https://a.test http://[::1]:8080",
+            "FCN_LOG_FORMAT": "json",
         }
     )
     assert settings == Settings(
@@ -45,6 +51,11 @@ def test_every_setting_can_be_given():
         max_pixels=5000,
         max_tile=512,
         timeout_seconds=2.5,
+        api_keys=(ApiKey("web", "0" * 64),),
+        api_keys_file=Path("keys"),
+        open_doors=("health", "metrics"),
+        cors_origins=("https://a.test", "http://[::1]:8080"),
+        log_format="json",
     )
 
 
@@ -64,11 +75,17 @@ def test_an_empty_variable_leaves_the_default():
         ("FCN_TIMEOUT_SECONDS", "soon", "a number is needed"),
         ("FCN_ENGINE", "tensorrt", "choose one of openvino, onnxruntime"),
         ("FCN_PRECISION", "int8", "choose one of auto, f32, bf16"),
+        ("FCN_LOG_FORMAT", "xml", "choose one of text, json"),
+        ("FCN_OPEN_DOORS", "health,all", "FCN_OPEN_DOORS is 'all'; choose one of health, metrics, docs"),
     ],
 )
 def test_a_value_that_cannot_work_is_named_with_what_can(variable, value, told):
     with pytest.raises(ConfigError, match=told):
         Settings.from_environment({variable: value})
+
+
+def test_no_door_is_open_when_none_is_named():
+    assert Settings.from_environment({"FCN_OPEN_DOORS": "none"}).open_doors == ()
 
 
 def test_a_pair_that_cannot_work_together_is_refused():
