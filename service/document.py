@@ -98,7 +98,9 @@ def kind_of(value: object) -> str:
     """What a JSON value is called."""
     if value is None:
         return "null or missing"
-    names = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list"}
+    names: dict[type, str] = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list"}
+    if isinstance(value, bytes):  # an array that was set apart
+        return "a list of numbers"
     return names.get(type(value), "an object")
 
 

@@ -105,9 +105,16 @@ def invalid_options(error: RequestValidationError, hint: str = _OPTIONS) -> Serv
     )
 
 
-def error_response(error: ServiceError) -> JSONResponse:
-    """The answer ``{"error": {"code", "message", "hint"}}``."""
-    body = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+def error_response(error: ServiceError, path: str = "") -> JSONResponse:
+    """The answer ``{"error": {"code", "message", "hint"}}``, or the form of another protocol.
+
+    Args:
+        error: What is told.
+        path: Of the request. The Open Inference Protocol, below ``/v2``, has a text in the place of the object.
+    """
+    body: dict[str, object] = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+    if path == "/v2" or path.startswith("/v2/"):
+        body = {"error": f"{error.message} {error.hint}"}
     return JSONResponse(body, status_code=error.status, headers=error.headers)
 
 

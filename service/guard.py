@@ -97,7 +97,7 @@ class Guard:
         except Exception as error:  # the routes have answered it; what comes through is to be logged
             LOGGER.exception("request id=%s failed", request_id, extra={FIELDS: {"id": request_id}})
             if status == 0:
-                await error_response(as_service_error(error))(scope, receive, guarded_send)
+                await error_response(as_service_error(error), scope["path"])(scope, receive, guarded_send)
         finished = _Finished(inner, method, status, request_id, time.perf_counter() - start, received, sent)
         finished.record()
 

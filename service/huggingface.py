@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -120,7 +121,7 @@ def _parameters(values: dict[str, Any]) -> Parameters:
 def _segments(segmentation: Segmentation, names: tuple[str, ...], parameters: Parameters, watch: Watch) -> list[bytes]:
     """A JSON object for every class of the answer, by id."""
     segments = []
-    surest = np.uint8(np.ceil((parameters.mask_threshold or 0) * 255))
+    surest = np.uint8(ceil(round((parameters.mask_threshold or 0) * 255, 6)))  # 0.6 of 255 is 153, not a hair above
     for index, pixels in enumerate(count_pixels(segmentation.label_map)[: len(names)]):
         if not pixels:
             continue

@@ -15,6 +15,7 @@ from service import metrics
 from service.errors import ServiceError, as_service_error, error_response
 from service.guard import ERROR_CODE
 from service.huggingface import add_huggingface
+from service.kserve import add_kserve
 from service.pipeline import Pipeline
 from service.schema import (
     EngineCard,
@@ -95,13 +96,14 @@ def create_app(station: Station) -> FastAPI:
     _add_probes(app, station)
     _add_pages(app)
     add_huggingface(app, station, _FAULTS)
+    add_kserve(app, station)
     return app
 
 
 async def _tell(request: Request, error: Exception) -> JSONResponse:
     fault = as_service_error(error)
     request.scope[ERROR_CODE] = fault.code
-    return error_response(fault)
+    return error_response(fault, request.scope["path"])
 
 
 def _add_segment(app: FastAPI, station: Station) -> None:
