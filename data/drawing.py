@@ -45,7 +45,7 @@ def overlay(
     labels: LabelMap,
     opacity: float = 0.5,
     *,
-    outline: bool = True,
+    outline: int = 1,
 ) -> NDArray[np.uint8]:
     """Lay the class colours over a picture.
 
@@ -54,7 +54,7 @@ def overlay(
         label_map: Shape (H, W). Ignored pixels (255) keep the picture.
         labels: Gives the palette.
         opacity: 0 shows the picture alone, 1 the colours alone.
-        outline: Draw class borders in the plain class colour.
+        outline: Width in pixels of the borders between classes, drawn in the plain class colour; 0 draws none.
 
     Returns:
         RGB, shape (H, W, 3).
@@ -73,17 +73,39 @@ def overlay(
     mixed = (colours * share + image * (np.uint16(256) - share)) >> np.uint16(8)
     result = mixed.astype(np.uint8)
     if outline and opacity > 0:
-        edge = borders(label_map) & (label_map != 255)
+        edge = borders(label_map, outline) & (label_map != 255)
         result[edge] = colours[edge]
     return result
 
 
-def borders(label_map: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Pixels whose right or lower neighbour has another label, shape (H, W)."""
+def borders(label_map: NDArray[np.uint8], width: int = 1) -> NDArray[np.bool_]:
+    """Pixels at a border between labels, shape (H, W).
+
+    Args:
+        label_map: Shape (H, W), uint8.
+        width: 1 takes pixels whose right or lower neighbour has another label, and those whose left or upper
+            neighbour is ignored (so that a class among ignored pixels has its border all round); more widens
+            that to both sides by turns, lower right first.
+    """
     edge = np.zeros(label_map.shape, dtype=np.bool_)
+    ignored = label_map == 255
     edge[:, :-1] |= label_map[:, :-1] != label_map[:, 1:]
     edge[:-1] |= label_map[:-1] != label_map[1:]
-    return edge
+    edge[:, 1:] |= ignored[:, :-1] & ~ignored[:, 1:]
+    edge[1:] |= ignored[:-1] & ~ignored[1:]
+    return _widened(_widened(edge, width).T, width).T if width > 1 else edge
+
+
+def _widened(edge: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """Every marked pixel becomes ``width`` pixels downwards around it, by doubling."""
+    before = (width - 1) // 2
+    wide = np.pad(edge, ((0, before), (0, 0)))
+    reach = 1
+    while reach < width:
+        step = min(reach, width - reach)
+        wide[step:] |= wide[:-step].copy()
+        reach += step
+    return wide[before:]
 
 
 def legend(labels: LabelMap, width: int) -> NDArray[np.uint8]:

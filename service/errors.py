@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from data.errors import CorruptImageError, ImageError, ImageTooLargeError, UnsupportedImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class ServiceError(Exception):
@@ -48,6 +48,8 @@ _PICTURE_FAULTS: Final[tuple[tuple[type[ImageError], int, str, str], ...]] = (
     (ImageError, 422, "unusable_image", _SEND_PICTURE),
 )
 
+_ROUTES: Final = "GET /openapi.json describes every route."
+
 _HTTP_HINTS: Final[Mapping[int, str]] = {
     404: "POST pictures to /v1/segment; GET /openapi.json lists every route.",
     405: "The Allow header names the methods of this route.",
@@ -69,7 +71,7 @@ def as_service_error(error: Exception) -> ServiceError:
         return ServiceError(499, "client_closed", "The client hung up.", "Wait for the answer.")
     if isinstance(error, HTTPException):
         phrase = HTTPStatus(error.status_code).phrase
-        hint = _HTTP_HINTS.get(error.status_code, "GET /openapi.json describes every route.")
+        hint = _HTTP_HINTS.get(error.status_code, _ROUTES)
         code = phrase.lower().replace(" ", "_")
         return ServiceError(error.status_code, code, f"{phrase}.", hint, error.headers)
     if isinstance(error, RequestValidationError):
@@ -79,11 +81,19 @@ def as_service_error(error: Exception) -> ServiceError:
     )
 
 
-_OPTIONS: Final = "Options: format=png, overlay or json; opacity=0 to 1 (overlay only)."
-
-
-def invalid_options(error: RequestValidationError, hint: str = _OPTIONS) -> ServiceError:
+def invalid_option(faults: Sequence[str], possible: str) -> ServiceError:
     """An unknown option, or a value that an option cannot take.
+
+    Args:
+        faults: One sentence part each, without a full stop.
+        possible: What can be given instead: the hint.
+    """
+    more = f" ({len(faults) - 3} more)" if len(faults) > 3 else ""
+    return ServiceError(422, "invalid_option", "; ".join(faults[:3]) + more + ".", possible)
+
+
+def invalid_options(error: RequestValidationError, hint: str = _ROUTES) -> ServiceError:
+    """As ``invalid_option``, for what pydantic found.
 
     Args:
         error: What pydantic found.
@@ -91,18 +101,12 @@ def invalid_options(error: RequestValidationError, hint: str = _OPTIONS) -> Serv
     """
     faults = []
     for fault in error.errors():
-        name = _shown(str(fault["loc"][-1])) if fault["loc"] else "request"
+        name = shown(str(fault["loc"][-1])) if fault["loc"] else "request"
         if fault["type"] == "extra_forbidden":
             faults.append(f"{name} is not an option")
         else:
-            faults.append(f"{name} is {_shown(str(fault['input']))}: {fault['msg']}")
-    more = f" ({len(faults) - 3} more)" if len(faults) > 3 else ""
-    return ServiceError(
-        422,
-        "invalid_option",
-        "; ".join(faults[:3]) + more + ".",
-        hint,
-    )
+            faults.append(f"{name} is {shown(str(fault['input']))}: {fault['msg']}")
+    return invalid_option(faults, hint)
 
 
 def error_response(error: ServiceError, path: str = "") -> JSONResponse:
@@ -122,6 +126,6 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
-def _shown(text: str, length: int = 40) -> str:
+def shown(text: str, length: int = 40) -> str:
     """A client's own text as it may stand in an answer: quoted, escaped and short."""
     return ascii(text if len(text) <= length else text[: length - 3] + "...")

@@ -103,7 +103,7 @@ def _read(content_type: str, body: bytes) -> tuple[bytes, Parameters]:
     # By the first byte and not by the header, which the client leaves out: no picture begins with a brace.
     if not body[:64].lstrip().startswith(b"{"):
         upload = take_apart(content_type, body)
-        return upload.picture, _parameters(upload.options)
+        return upload.picture, _parameters(dict(upload.options))
     document = read_document(body)
     given = document.get("parameters")
     if given is not None and not isinstance(given, dict):

@@ -1,13 +1,15 @@
-"""A segmentation as answers: palette PNG, overlay, and JSON with COCO run lengths."""
+"""A segmentation as JSON: shares, mean confidences, and masks as COCO run lengths."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import base64
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pycocotools import mask as coco
 
-from data.drawing import encode_label_png, encode_png, overlay
+from data.drawing import encode_png
+from service.bands import bands
 from service.schema import ClassMask, ModelReference, RunLengths, SegmentAnswer
 
 if TYPE_CHECKING:
@@ -15,42 +17,20 @@ if TYPE_CHECKING:
 
     from model.runtime.bundle import Manifest
     from model.runtime.predictor import Segmentation
-
-_BAND_PIXELS: Final = 4_000_000
-"""Pixels worked on at once: the wide integers of a blend or a count then stay near 100 MB for any picture."""
+    from service.options import SegmentOptions
 
 
-def png_answer(segmentation: Segmentation, manifest: Manifest) -> bytes:
-    """Palette PNG: pixel value = class id, palette = class colours."""
-    return encode_label_png(segmentation.label_map, manifest.labels)
-
-
-def overlay_answer(image: NDArray[np.uint8], segmentation: Segmentation, manifest: Manifest, opacity: float) -> bytes:
-    """RGB PNG of the picture under the class colours.
-
-    Args:
-        image: RGB, shape (H, W, 3).
-        segmentation: Of the same size.
-        manifest: Gives the colours.
-        opacity: 0 (the picture alone) to 1 (the colours alone).
-    """
-    labels = segmentation.label_map
-    result = np.empty_like(image)
-    for top, bottom in _bands(labels.shape):
-        # One row more than is kept: an outline looks at the row below.
-        drawn = overlay(image[top : bottom + 1], labels[top : bottom + 1], manifest.labels, opacity)
-        result[top:bottom] = drawn[: bottom - top]
-    return encode_png(result)
-
-
-def json_answer(segmentation: Segmentation, manifest: Manifest) -> SegmentAnswer:
-    """Size, and for every class that is present its share, mean confidence and COCO run lengths."""
+def json_answer(segmentation: Segmentation, manifest: Manifest, options: SegmentOptions) -> SegmentAnswer:
+    """Size, and for every class that is present its share, mean confidence and mask."""
     labels = segmentation.label_map
     height, width = labels.shape
     counts, confidences = tally(segmentation)
-    columns = np.asfortranarray(
-        labels
-    )  # once: run lengths go down the columns, and turning every mask takes far longer
+    present = [index for index in range(manifest.labels.num_classes) if counts[index]]
+    runs: dict[int, RunLengths] = {}
+    if options.masks == "rle":
+        # Once: run lengths go down the columns, and turning every mask takes far longer.
+        columns = np.asfortranarray(labels)
+        runs = {index: run_lengths(columns == index) for index in present}
     classes = [
         ClassMask(
             id=index,
@@ -59,13 +39,18 @@ def json_answer(segmentation: Segmentation, manifest: Manifest) -> SegmentAnswer
             pixels=int(counts[index]),
             share=float(counts[index]) / labels.size,
             confidence=float(confidences[index]) / (255 * float(counts[index])),
-            rle=run_lengths(columns == index),
+            rle=runs.get(index),
         )
-        for index in range(manifest.labels.num_classes)
-        if counts[index]
+        for index in present
     ]
-    reference = ModelReference(name=manifest.name, version=manifest.version)
-    return SegmentAnswer(width=width, height=height, model=reference, classes=classes)
+    return SegmentAnswer(
+        width=width,
+        height=height,
+        model=ModelReference(name=manifest.name, version=manifest.version),
+        classes=classes,
+        label_map=_png_text(labels) if options.maps else None,
+        confidence_map=_png_text(segmentation.confidence) if options.maps else None,
+    )
 
 
 def run_lengths(mask: NDArray[np.bool_]) -> RunLengths:
@@ -82,7 +67,7 @@ def run_lengths(mask: NDArray[np.bool_]) -> RunLengths:
 def count_pixels(label_map: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Pixels of every label, shape (256,)."""
     counts = np.zeros(256, dtype=np.int64)
-    for top, bottom in _bands(label_map.shape):
+    for top, bottom in bands(label_map.shape):
         counts += np.bincount(label_map[top:bottom].ravel(), minlength=256)
     return counts
 
@@ -90,7 +75,7 @@ def count_pixels(label_map: NDArray[np.uint8]) -> NDArray[np.int64]:
 def tally(segmentation: Segmentation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pixels and summed confidences of every label, shape (256,) each."""
     joint = np.zeros(256 * 256, dtype=np.int64)
-    for top, bottom in _bands(segmentation.label_map.shape):
+    for top, bottom in bands(segmentation.label_map.shape):
         pairs = segmentation.label_map[top:bottom].astype(np.uint16) << np.uint16(8)
         pairs |= segmentation.confidence[top:bottom]
         joint += np.bincount(pairs.ravel(), minlength=256 * 256)
@@ -98,7 +83,5 @@ def tally(segmentation: Segmentation) -> tuple[NDArray[np.int64], NDArray[np.int
     return table.sum(axis=1), table @ np.arange(256, dtype=np.int64)
 
 
-def _bands(shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    height, width = shape
-    rows = max(1, _BAND_PIXELS // width)
-    return [(top, min(top + rows, height)) for top in range(0, height, rows)]
+def _png_text(plane: NDArray[np.uint8]) -> str:
+    return base64.b64encode(encode_png(plane)).decode("ascii")

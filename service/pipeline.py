@@ -7,23 +7,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
-
 from data.pixels import decode_image
 from service import metrics
-from service.masks import json_answer, overlay_answer, png_answer, tally
-from service.schema import SegmentOptions
+from service.images import image_answer
+from service.masks import json_answer, tally
+from service.options import merged, read_options
+from service.selection import chosen_classes, keep_only
+from service.tags import answer_tag, model_mark
 from service.upload import take_apart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from threading import Event
 
     import numpy as np
     from numpy.typing import NDArray
 
     from model.runtime.predictor import Predictor, Segmentation
+    from service.options import SegmentOptions
     from service.settings import Settings
 
 
@@ -87,9 +88,11 @@ class Pipeline:
 
     def __init__(self, predictor: Predictor, settings: Settings) -> None:
         self.predictor = predictor
+        self.labels = predictor.bundle.manifest.labels
         self.max_pixels = settings.max_pixels
+        self._mark = model_mark(predictor)
 
-    def run(self, content_type: str, body: bytes, query: Mapping[str, object], watch: Watch) -> Answer:
+    def run(self, content_type: str, body: bytes, query: Sequence[tuple[str, str]], watch: Watch) -> Answer:
         """Answer one request of the project's own contract.
 
         Args:
@@ -99,33 +102,46 @@ class Pipeline:
             watch: Looked at before every stage and every tile.
 
         Raises:
-            ServiceError: the body holds no one picture.
-            RequestValidationError: an option is unknown or has an impossible value.
+            ServiceError: the body holds no one picture, or an option is unknown or has an impossible value.
             ImageError: the picture cannot be used.
             AbandonedError: nobody waits any more.
         """
         with watch.stage("decode"):
             upload = take_apart(content_type, body)
-        return self.answer(upload.picture, {**query, **upload.options}, watch)
+            options = read_options(merged(query, upload.options))
+        return self.answer(upload.picture, options, watch)
 
-    def answer(self, picture: bytes, values: Mapping[str, object], watch: Watch) -> Answer:
+    def check(self, query: Sequence[tuple[str, str]]) -> None:
+        """Refuse what is wrong with a query's options, before its body is read.
+
+        Raises:
+            ServiceError: 422, as in ``run``.
+        """
+        chosen_classes(read_options(query).classes, self.labels)
+
+    def answer(self, picture: bytes, options: SegmentOptions, watch: Watch) -> Answer:
         """Answer for one picture in the form that its options ask for.
 
         Args:
             picture: The file's bytes.
-            values: Options of ``SegmentOptions`` as they came.
+            options: What is asked.
             watch: As in ``run``.
 
         Raises:
-            RequestValidationError, ImageError, AbandonedError: as in ``run``.
+            ServiceError: 422, an option cannot be met by this model or picture.
+            ImageError, AbandonedError: as in ``run``.
         """
-        options = _options(values)
+        kept = chosen_classes(options.classes, self.labels)
+        with watch.stage("decode"):
+            tag = answer_tag(picture, options, self._mark)
         image = self.decode(picture, watch)
         segmentation = self.segment(image, watch)
         with watch.stage("encode"):
+            if kept is not None:
+                keep_only(kept, segmentation)
             content, media_type = self._encode(image, segmentation, options)
         self.count(options.format, watch)
-        return Answer(content, media_type, watch.seconds)
+        return Answer(content, media_type, watch.seconds, {"ETag": tag})
 
     def decode(self, picture: bytes, watch: Watch) -> NDArray[np.uint8]:
         """One picture's bytes as RGB, shape (H, W, 3).
@@ -151,8 +167,7 @@ class Pipeline:
             segmentation = self.predictor.predict(image, before_tile=watch.check)
         metrics.MEGAPIXELS.inc(segmentation.label_map.size / 1e6)
         counts, confidences = tally(segmentation)
-        names = self.predictor.bundle.manifest.labels.names
-        for name, count, confidence in zip(names, counts, confidences, strict=False):
+        for name, count, confidence in zip(self.labels.names, counts, confidences, strict=False):
             if count:
                 metrics.CLASS_PIXELS.labels(name).inc(int(count))
                 metrics.CLASS_CONFIDENCE.labels(name).inc(int(confidence) / 255)
@@ -173,18 +188,7 @@ class Pipeline:
     def _encode(
         self, image: NDArray[np.uint8], segmentation: Segmentation, options: SegmentOptions
     ) -> tuple[bytes, str]:
-        manifest = self.predictor.bundle.manifest
-        match options.format:
-            case "png":
-                return png_answer(segmentation, manifest), "image/png"
-            case "overlay":
-                return overlay_answer(image, segmentation, manifest, options.opacity), "image/png"
-            case "json":
-                return json_answer(segmentation, manifest).model_dump_json().encode(), "application/json"
-
-
-def _options(values: Mapping[str, object]) -> SegmentOptions:
-    try:
-        return SegmentOptions.model_validate(values)
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from None
+        if options.format == "json":
+            answer = json_answer(segmentation, self.predictor.bundle.manifest, options)
+            return answer.model_dump_json(exclude_none=True).encode(), "application/json"
+        return image_answer(image, segmentation, self.labels, options), "image/png"

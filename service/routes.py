@@ -1,11 +1,12 @@
 """Routes: the public contract as a FastAPI application."""
 
 from importlib.resources import files
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -16,6 +17,7 @@ from service.errors import ServiceError, as_service_error, error_response
 from service.guard import ERROR_CODE
 from service.huggingface import add_huggingface
 from service.kserve import add_kserve
+from service.options import SegmentOptions
 from service.pipeline import Pipeline
 from service.schema import (
     EngineCard,
@@ -25,11 +27,11 @@ from service.schema import (
     Limits,
     ModelCard,
     SegmentAnswer,
-    SegmentOptions,
     Status,
 )
 from service.settings import Settings
 from service.station import Station
+from service.tags import content_tag, matches
 from service.upload import PICTURE_FIELD
 
 _DESCRIPTION: Final = (
@@ -69,6 +71,12 @@ _FAULTS: Final[dict[int | str, dict[str, Any]]] = {
     504: _fault("No answer in time.", "timed_out", "No answer within 60 s."),
 }
 _NOT_READY: Final[dict[int | str, dict[str, Any]]] = {503: _FAULTS[503]}
+_TAG_HEADER: Final = {"ETag": {"schema": {"type": "string"}, "description": "Strong; for If-None-Match."}}
+_CARD: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"headers": _TAG_HEADER},
+    304: {"description": "As If-None-Match says, the client has it already.", "headers": _TAG_HEADER},
+    **_NOT_READY,
+}
 _BINARY: Final = {"type": "string", "format": "binary"}
 
 
@@ -122,9 +130,13 @@ def _add_segment(app: FastAPI, station: Station) -> None:
         responses={
             200: {
                 "model": SegmentAnswer,
-                "description": "Palette PNG, overlay PNG or JSON, as the option `format` says.",
+                "description": "A PNG or JSON, as the option `format` says.",
                 "content": {"image/png": {"schema": _BINARY}},
                 "headers": {
+                    "ETag": {
+                        "schema": {"type": "string"},
+                        "description": "Strong; the same for the same picture, options, model and precision.",
+                    },
                     "X-Model-Version": {"schema": {"type": "string"}},
                     "Server-Timing": {
                         "schema": {"type": "string"},
@@ -135,6 +147,10 @@ def _add_segment(app: FastAPI, station: Station) -> None:
             **_FAULTS,
         },
         openapi_extra={
+            "parameters": [
+                {"name": name, "in": "query", "required": False, "schema": schema}
+                for name, schema in option_fields.items()
+            ],
             "requestBody": {
                 "required": True,
                 "description": "A form with the file field `image`, or the picture itself under any other type.",
@@ -144,25 +160,26 @@ def _add_segment(app: FastAPI, station: Station) -> None:
                     "image/jpeg": {"schema": _BINARY},
                     "image/png": {"schema": _BINARY},
                 },
-            }
+            },
         },
     )
-    async def segment(request: Request, options: Annotated[SegmentOptions, Query()]) -> Response:
+    async def segment(request: Request) -> Response:
         content_type = request.headers.get("content-type", "")
-        query = options.model_dump(exclude_unset=True)
+        query = request.query_params.multi_items()
+        station.pipeline().check(query)
         return await station.respond(
             request, lambda pipeline, body, watch: pipeline.run(content_type, body, query, watch)
         )
 
 
 def _add_model(app: FastAPI, station: Station) -> None:
-    @app.get("/v1/model", summary="The model, its scores and the limits", responses=_NOT_READY)
-    async def model() -> ModelCard:
-        return _model_card(station.pipeline(), station.settings)
+    @app.get("/v1/model", summary="The model, its scores and the limits", responses=_CARD, response_model=ModelCard)
+    async def model(request: Request) -> Response:
+        return _tagged(request, _model_card(station.pipeline(), station.settings))
 
-    @app.get("/v1/labels", summary="The classes and their colours", responses=_NOT_READY)
-    async def labels() -> Labels:
-        return Labels(labels=_labels(station.pipeline()))
+    @app.get("/v1/labels", summary="The classes and their colours", responses=_CARD, response_model=Labels)
+    async def labels(request: Request) -> Response:
+        return _tagged(request, Labels(labels=_labels(station.pipeline())))
 
 
 def _add_probes(app: FastAPI, station: Station) -> None:
@@ -192,6 +209,15 @@ def _add_pages(app: FastAPI) -> None:
     @app.get("/docs.json", include_in_schema=False)
     async def docs() -> JSONResponse:
         return JSONResponse(app.openapi())
+
+
+def _tagged(request: Request, card: BaseModel) -> Response:
+    """What seldom changes, with its tag; 304 when the client has it."""
+    content = card.model_dump_json().encode()
+    headers = {"ETag": content_tag(content), "Cache-Control": "no-cache"}
+    if matches(request.headers.get("if-none-match", ""), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type="application/json", headers=headers)
 
 
 def _labels(pipeline: Pipeline) -> list[Label]:

@@ -1,28 +1,12 @@
-"""What goes over the wire: options, answers and errors, as they stand in the OpenAPI document."""
+"""What goes over the wire: answers and errors, as they stand in the OpenAPI document."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 Colour = Annotated[tuple[int, int, int], Field(description="Red, green, blue, 0 to 255.")]
-AnswerFormat = Literal["png", "overlay", "json"]
-
-
-class SegmentOptions(BaseModel):
-    """Options of ``POST /v1/segment``, as query parameters or as fields of the form; the form wins."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: AnswerFormat = Field(
-        default="png",
-        description="png: palette PNG, pixel value = class id. overlay: the picture under the class colours, RGB PNG. "
-        "json: size, and every class present with its share, mean confidence and COCO run lengths.",
-    )
-    opacity: float = Field(
-        default=0.5, ge=0, le=1, allow_inf_nan=False, description="For overlay: 0 shows the picture, 1 the colours."
-    )
 
 
 class ModelReference(BaseModel):
@@ -42,13 +26,13 @@ class RunLengths(BaseModel):
 class ClassMask(BaseModel):
     """One class that is present in the picture."""
 
-    id: int = Field(ge=0, le=254, description="The pixel value in the palette PNG.", examples=[3])
+    id: int = Field(ge=0, le=254, description="The pixel value in png and label.", examples=[3])
     name: str = Field(examples=["road"])
     colour: Colour = Field(examples=[[128, 64, 128]])
     pixels: int = Field(ge=1, examples=[51840])
     share: float = Field(gt=0, le=1, description="Share of the picture's pixels.", examples=[0.3])
     confidence: float = Field(ge=0, le=1, description="Mean probability over the class's pixels.", examples=[0.94])
-    rle: RunLengths
+    rle: RunLengths | None = Field(default=None, description="With masks=rle, else left out.")
 
 
 class SegmentAnswer(BaseModel):
@@ -57,7 +41,17 @@ class SegmentAnswer(BaseModel):
     width: int = Field(ge=1, examples=[480])
     height: int = Field(ge=1, examples=[360])
     model: ModelReference
-    classes: list[ClassMask] = Field(description="By id; classes without a pixel are left out.")
+    classes: list[ClassMask] = Field(description="By id; classes without a pixel, or not asked for, are left out.")
+    label_map: str | None = Field(
+        default=None,
+        description="With maps=true: base64 of a greyscale PNG, pixel value = class id, 255 = not asked for.",
+        json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"},
+    )
+    confidence_map: str | None = Field(
+        default=None,
+        description="With maps=true: base64 of a greyscale PNG, 255 = probability 1, 0 = not asked for.",
+        json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"},
+    )
 
 
 class Label(BaseModel):

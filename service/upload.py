@@ -26,11 +26,11 @@ class Upload:
 
     Attributes:
         picture: The file's bytes, not empty; its kind is told by these bytes, never by a header.
-        options: Form fields beside the picture, as text.
+        options: Form fields beside the picture, name and text, in order.
     """
 
     picture: bytes
-    options: dict[str, str] = field(default_factory=dict)
+    options: list[tuple[str, str]] = field(default_factory=list)
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -181,7 +181,7 @@ def _upload(parts: list[_Part]) -> Upload:
         )
     if not picture.data:
         raise ServiceError(400, "missing_image", "The file in the field 'image' is empty.", _CURL)
-    options: dict[str, str] = {}
+    options: list[tuple[str, str]] = []
     for part in others:
         if part.is_file:
             raise ServiceError(
@@ -190,9 +190,7 @@ def _upload(parts: list[_Part]) -> Upload:
                 f"The form has a second file, {_name(part.name)}.",
                 "Send one picture a request.",
             )
-        if part.name in options:
-            raise _malformed(f"The form has the field {_name(part.name)} twice.")
-        options[part.name] = part.data.decode("utf-8", "replace").strip()
+        options.append((part.name, part.data.decode("utf-8", "replace")))
     return Upload(bytes(picture.data), options)
 
 

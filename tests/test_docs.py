@@ -14,8 +14,9 @@ import pytest
 from pycocotools import mask as coco
 
 from service.errors import _HTTP_HINTS, _PICTURE_FAULTS
+from service.options import SegmentOptions
 from service.routes import create_app
-from service.schema import SegmentAnswer, SegmentOptions
+from service.schema import SegmentAnswer
 from service.settings import PREFIX, Settings
 from service.station import Station
 
@@ -86,7 +87,10 @@ def test_every_route_stands_in_the_table_and_every_route_there_exists():
 
 def test_every_option_stands_in_the_table_with_its_default():
     told = {row[0]: row[2] for row in table_rows(section("Routes")) if row[0] in SegmentOptions.model_fields}
-    assert told == {name: str(option.default) for name, option in SegmentOptions.model_fields.items()}
+    assert told == {
+        name: str(option.default).lower() if option.default not in ("", ()) else ""
+        for name, option in SegmentOptions.model_fields.items()
+    }
 
 
 def test_every_error_code_stands_in_the_table_and_every_code_there_exists():
@@ -110,7 +114,7 @@ def test_every_metric_stands_in_the_table_with_its_labels():
 def test_the_json_example_is_an_answer_and_its_masks_can_be_read():
     (example,) = re.findall(r"```json\n(.*?)```", SERVICE, flags=re.DOTALL)
     answer = SegmentAnswer.model_validate(json.loads(example))
-    assert json.loads(example) == answer.model_dump(mode="json")
+    assert json.loads(example) == answer.model_dump(mode="json", exclude_none=True)
     for entry in answer.classes:
         mask = coco.decode(entry.rle.model_dump())
         assert mask.shape == (answer.height, answer.width)

@@ -13,7 +13,9 @@ from data.drawing import overlay
 from data.pixels import MAX_PIXELS
 from model.runtime.predictor import Predictor, Segmentation
 from service.guard import Guard
-from service.masks import json_answer, overlay_answer
+from service.images import overlay_answer
+from service.masks import json_answer
+from service.options import SegmentOptions
 from service.routes import create_app
 from service.settings import Settings
 from service.station import Station
@@ -112,13 +114,14 @@ def test_an_overlay_without_opacity_is_the_picture(client, picture):
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(response.content))), picture)
 
 
-def test_an_overlay_drawn_in_bands_equals_one_drawn_at_once(tiny_bundle, noise, monkeypatch):
+@pytest.mark.parametrize("width", [0, 1, 2, 5, 64])
+def test_an_overlay_drawn_in_bands_equals_one_drawn_at_once(tiny_bundle, noise, monkeypatch, width):
     image = noise(57, 40)
-    labels = (image[..., 0] % 4).astype(np.uint8)
-    segmentation = Segmentation(labels, np.full_like(labels, 200))
-    monkeypatch.setattr("service.masks._BAND_PIXELS", 40 * 7)
-    answer = overlay_answer(image, segmentation, tiny_bundle.manifest, 0.5)
-    expected = overlay(image, labels, tiny_bundle.manifest.labels, 0.5)
+    labels = np.repeat(np.repeat(image[::8, ::8, 0] % 4, 8, 0), 8, 1)[:57, :40].copy()
+    labels[20:30, 5:25] = 255
+    monkeypatch.setattr("service.bands.BAND_PIXELS", 40 * 7)
+    answer = overlay_answer(image, labels, tiny_bundle.manifest.labels, 0.5, width)
+    expected = overlay(image, labels, tiny_bundle.manifest.labels, 0.5, outline=width)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(answer))), expected)
 
 
@@ -149,10 +152,10 @@ def test_json_leaves_out_classes_without_a_pixel(client):
 
 
 def test_shares_and_mean_confidences_are_those_computed_by_hand(tiny_bundle, monkeypatch):
-    monkeypatch.setattr("service.masks._BAND_PIXELS", 2)
+    monkeypatch.setattr("service.bands.BAND_PIXELS", 2)
     labels = np.array([[1, 1], [2, 1]], dtype=np.uint8)
     confidence = np.array([[255, 51], [102, 0]], dtype=np.uint8)
-    red, green = json_answer(Segmentation(labels, confidence), tiny_bundle.manifest).classes
+    red, green = json_answer(Segmentation(labels, confidence), tiny_bundle.manifest, SegmentOptions()).classes
     assert (red.pixels, red.share, red.confidence) == (3, 0.75, pytest.approx(0.4))
     assert (green.pixels, green.share, green.confidence) == (1, 0.25, pytest.approx(0.4))
 
@@ -255,9 +258,9 @@ def test_the_openapi_document_describes_bodies_answers_and_faults(client):
     operation = document["paths"]["/v1/segment"]["post"]
     body = operation["requestBody"]["content"]
     assert body["multipart/form-data"]["schema"]["required"] == ["image"]
-    assert set(body["multipart/form-data"]["schema"]["properties"]) == {"image", "format", "opacity"}
+    assert set(body["multipart/form-data"]["schema"]["properties"]) == {"image", *SegmentOptions.model_fields}
     assert body["application/octet-stream"]["schema"]["format"] == "binary"
-    assert {parameter["name"] for parameter in operation["parameters"]} == {"format", "opacity"}
+    assert {parameter["name"] for parameter in operation["parameters"]} == set(SegmentOptions.model_fields)
     assert set(operation["responses"]["200"]["content"]) == {"image/png", "application/json"}
     for status in ("400", "408", "413", "415", "422", "500", "503", "504"):
         schema = operation["responses"][status]["content"]["application/json"]["schema"]
