@@ -23,7 +23,7 @@ T = TypeVar("T")
 class Admission:
     """A bounded queue before a pool of threads.
 
-    A request takes a place before its body is read and keeps it until its work is truly over: a
+    A request takes a place once its body is there and keeps it until its work is truly over: a
     thread cannot be stopped, so the place of a client that hung up or timed out goes back only when
     its thread is free again. Work that has not begun is dropped at once.
 
@@ -43,8 +43,24 @@ class Admission:
 
     @property
     def taken(self) -> int:
-        """Places in use: being received, waiting or worked on."""
+        """Places in use: waiting or worked on."""
         return self._taken
+
+    def refuse_if_full(self) -> None:
+        """Refuse a request that would get no place now.
+
+        Raises:
+            ServiceError: 503 with Retry-After when every place is taken.
+        """
+        if self._taken >= self._capacity:
+            seconds = max(1, ceil(self._taken * self._mean_seconds / self._slots))
+            raise ServiceError(
+                503,
+                "busy",
+                "The service has as many requests as it takes.",
+                f"Try again in {seconds} s.",
+                {"Retry-After": str(seconds)},
+            )
 
     @contextmanager
     def place(self) -> Iterator[Place]:
@@ -54,15 +70,7 @@ class Admission:
             ServiceError: 503 with Retry-After when every place is taken.
         """
         with self._lock:
-            if self._taken >= self._capacity:
-                seconds = max(1, ceil(self._taken * self._mean_seconds / self._slots))
-                raise ServiceError(
-                    503,
-                    "busy",
-                    "The service has as many requests as it takes.",
-                    f"Try again in {seconds} s.",
-                    {"Retry-After": str(seconds)},
-                )
+            self.refuse_if_full()
             self._taken += 1
             self._show()
         place = Place(self._pool, self._work)

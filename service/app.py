@@ -21,9 +21,10 @@ from service.probe import probe
 from service.routes import create_app
 from service.settings import Settings
 from service.station import Station
+from service.stopping import stop_gently
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from service.keys import Keyring
 
@@ -44,6 +45,7 @@ def _refusal(error: FcnError) -> str:
 # exist once the module is imported. The model itself is loaded in __init__.
 SETTINGS, KEYRING = _settings()
 logs.configure(SETTINGS.log_format)
+PROBE_PATHS: Final = frozenset({"/livez", "/healthz", "/readyz"})
 STATION: Final = Station(SETTINGS)
 _APP: Final = create_app(STATION)
 
@@ -51,6 +53,24 @@ _APP: Final = create_app(STATION)
 async def contract(scope: Scope, receive: Receive, send: Send) -> None:
     """The public contract, as a plain callable: of a FastAPI object BentoML would take the known routes only."""
     await _APP(scope, receive, send)
+
+
+class Probes:
+    """ASGI middleware: the probes as the contract has them, in place of BentoML's, whose 503 is plain text.
+
+    Args:
+        app: The application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and scope["path"] in PROBE_PATHS:
+            await contract(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 @bentoml.asgi_app(contract, path="/", name="contract")
@@ -73,6 +93,7 @@ class Segmenter:
             LOGGER.info("FCN_API_KEYS is not set: whoever reaches the port may use every route")
         bundle = read_bundle(bundle_folder())
         STATION.open(Predictor(bundle, SETTINGS.engine_config(), SETTINGS.max_tile))
+        stop_gently(STATION, SETTINGS.drain_seconds)
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]  # BentoML's hooks carry no types
     @staticmethod
@@ -93,10 +114,6 @@ class Segmenter:
         """Finish what was accepted."""
         STATION.close()
 
-    def __is_ready__(self) -> bool:
-        """Whether BentoML's /readyz answers 200."""
-        return STATION.ready
-
 
 def _service() -> bentoml.Service[Segmenter]:
     """Segmenter as what the decorator made of it, which type checkers do not see."""
@@ -105,9 +122,10 @@ def _service() -> bentoml.Service[Segmenter]:
 
 # Here and not around the contract alone, so that the probes, which are BentoML's own, are guarded as well.
 # The first goes around the second: a refused request is logged, and a page that may read answers may read why.
-_service().add_asgi_middleware(Guard, model_version=lambda: STATION.model_version)
+_service().add_asgi_middleware(Guard, model_version=lambda: STATION.model_version, stopping=lambda: STATION.stopping)
 _service().add_asgi_middleware(Cors, origins=SETTINGS.cors_origins)
 _service().add_asgi_middleware(Gate, keyring=KEYRING, open_doors=SETTINGS.open_doors, routes=_APP.routes)
+_service().add_asgi_middleware(Probes)
 
 
 def bundle_folder() -> Path:

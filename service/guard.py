@@ -56,11 +56,15 @@ class Guard:
     Args:
         app: The application.
         model_version: Tells the version in service.
+        stopping: Tells whether the service stops; then every answer closes its connection.
     """
 
-    def __init__(self, app: ASGIApp, model_version: Callable[[], str | None]) -> None:
+    def __init__(
+        self, app: ASGIApp, model_version: Callable[[], str | None], stopping: Callable[[], bool] = lambda: False
+    ) -> None:
         self._app = app
         self._model_version = model_version
+        self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -103,6 +107,8 @@ class Guard:
 
     def _dress(self, headers: MutableHeaders, request_id: str) -> None:
         headers["X-Request-Id"] = request_id
+        if self._stopping():
+            headers["Connection"] = "close"
         version = self._model_version()
         if version:
             headers["X-Model-Version"] = version

@@ -38,6 +38,7 @@ KEY_REQUESTS: Final = Counter(
 )
 REFUSED: Final = Counter("fcn_refused_total", "Requests refused, by error code.", ["reason"])
 # Only living processes are summed up: what a worker that was killed had in hand is over.
+RECEIVING: Final = Gauge("fcn_requests_receiving", "Requests whose body is on its way.", multiprocess_mode="livesum")
 WAITING: Final = Gauge("fcn_requests_waiting", "Requests that wait for a slot.", multiprocess_mode="livesum")
 IN_PROGRESS: Final = Gauge("fcn_requests_in_progress", "Requests that are worked on.", multiprocess_mode="livesum")
 STAGE_SECONDS: Final = Histogram("fcn_stage_seconds", "Time of one stage of one picture.", ["stage"], buckets=_SECONDS)

@@ -45,6 +45,9 @@ class Settings:
         max_pixels: ``FCN_MAX_PIXELS``: most pixels (width times height), read from the header before decoding.
         max_tile: ``FCN_MAX_TILE``: side in pixels above which a picture is worked on in overlapping tiles.
         timeout_seconds: ``FCN_TIMEOUT_SECONDS``: time for one request from its first byte to the answer's.
+        receiving: ``FCN_RECEIVING``: bodies that may be on their way at the same time, before they queue.
+        min_upload_rate: ``FCN_MIN_UPLOAD_RATE``: bytes a second below which a sender is given up.
+        drain_seconds: ``FCN_DRAIN_SECONDS``: after SIGTERM, at least so long new requests still get a 503.
         api_keys: ``FCN_API_KEYS``: entries ``NAME:SHA256``; with any, every door but the open ones asks for a key.
         api_keys_file: ``FCN_API_KEYS_FILE``: a file of such entries, added to those.
         open_doors: ``FCN_OPEN_DOORS``: what needs no key: ``health``, ``metrics``, ``docs``.
@@ -64,6 +67,9 @@ class Settings:
     max_pixels: int = MAX_PIXELS
     max_tile: int = 2048
     timeout_seconds: float = 60.0
+    receiving: int = 64
+    min_upload_rate: int = 1024
+    drain_seconds: float = 1.0
     api_keys: tuple[ApiKey, ...] = ()
     api_keys_file: Path | None = None
     open_doors: tuple[OpenDoor, ...] = ("health",)
@@ -81,6 +87,9 @@ class Settings:
         _within("max_pixels", self.max_pixels, 1, _PILLOW_LIMIT)
         _within("max_tile", self.max_tile, 256, 16_384)
         _within("timeout_seconds", self.timeout_seconds, 0.1, 3600)
+        _within("receiving", self.receiving, 1, 10_000)
+        _within("min_upload_rate", self.min_upload_rate, 1, 1024**2)
+        _within("drain_seconds", self.drain_seconds, 0, 300)
         _choice("log_format", self.log_format, get_args(LogFormat))
         for door in self.open_doors:
             _choice("open_doors", door, get_args(OpenDoor))
@@ -169,6 +178,7 @@ _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "engine": _text,
     "precision": _text,
     "timeout_seconds": _number,
+    "drain_seconds": _number,
     "api_keys": _keys,
     "api_keys_file": _path,
     "open_doors": _words,

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from service.admission import Admission
 from service.errors import ServiceError
 from service.pipeline import Pipeline, Watch
+from service.reception import Reception
 from service.upload import read_body
 
 if TYPE_CHECKING:
@@ -36,12 +37,20 @@ class Station:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.admission = Admission(settings.slots, settings.queue)
+        most_bytes = (settings.slots + settings.queue) * settings.max_body_bytes
+        self.reception = Reception(settings.receiving, settings.min_upload_rate, most_bytes)
+        self.stopping = False
         self._pipeline: Pipeline | None = None
 
     @property
     def ready(self) -> bool:
         """Whether the model has answered its warm-up picture."""
-        return self._pipeline is not None
+        return self._pipeline is not None and not self.stopping
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request that was accepted is not answered yet."""
+        return self.reception.arriving + self.admission.taken > 0
 
     @property
     def model_version(self) -> str | None:
@@ -53,6 +62,10 @@ class Station:
         predictor.warm_up()
         self._pipeline = Pipeline(predictor, self.settings)
 
+    def stop(self) -> None:
+        """Take nothing new; what was accepted goes on."""
+        self.stopping = True
+
     def close(self) -> None:
         """Finish what was accepted."""
         self._pipeline = None
@@ -62,8 +75,16 @@ class Station:
         """The pipeline.
 
         Raises:
-            ServiceError: 503, no model is in service yet.
+            ServiceError: 503, no model is in service yet, or the service stops.
         """
+        if self.stopping:
+            raise ServiceError(
+                503,
+                "stopping",
+                "This server stops and takes nothing new.",
+                "Try again in 1 s, on a new connection: another server may answer there.",
+                {"Retry-After": "1"},
+            )
         if self._pipeline is None:
             raise ServiceError(
                 503,
@@ -98,11 +119,13 @@ class Station:
         received = False
         try:
             async with asyncio.timeout(self.settings.timeout_seconds):
-                with self.admission.place() as place:
-                    body = await read_body(request, self.settings.max_body_bytes)
+                self.admission.refuse_if_full()  # now, and not after the body was sent for nothing
+                with self.reception.arrival() as arrival:
+                    body = await read_body(request, self.settings.max_body_bytes, arrival)
                     received = True
-                    done = asyncio.ensure_future(place.run(lambda: work(pipeline, body, watch)))
-                    return await _unless_hung_up(request, done)
+                    with self.admission.place() as place:
+                        done = asyncio.ensure_future(place.run(lambda: work(pipeline, body, watch)))
+                        return await _unless_hung_up(request, done)
         except TimeoutError:
             raise self._timed_out(received=received) from None
         finally:

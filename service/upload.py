@@ -13,6 +13,8 @@ from service.errors import ServiceError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from service.reception import Arrival
+
 PICTURE_FIELD: Final = "image"
 MAX_PARTS: Final = 32
 MAX_OPTION_BYTES: Final = 4096
@@ -33,11 +35,17 @@ class Upload:
     options: list[tuple[str, str]] = field(default_factory=list)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int, arrival: Arrival) -> bytes:
     """Read the body, counting as it comes; a Content-Length is believed only when it is too large.
 
+    Args:
+        request: Its body is not read yet.
+        limit: Bytes.
+        arrival: Told of every piece; gives up a sender that is too slow.
+
     Raises:
-        ServiceError: 413 beyond ``limit`` bytes, 400 for a Content-Length that is not a number.
+        ServiceError: 413 beyond ``limit`` bytes, 400 for a Content-Length that is not a number, 408 or 503 as
+            the arrival has it.
         starlette.requests.ClientDisconnect: the client hung up.
     """
     declared = request.headers.get("content-length", "0")
@@ -47,10 +55,12 @@ async def read_body(request: Request, limit: int) -> bytes:
     if len(declared) > 18 or int(declared) > limit:
         raise _too_large(limit)
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise _too_large(limit)
+    async with arrival.timed():
+        async for chunk in request.stream():
+            if len(body) + len(chunk) > limit:
+                raise _too_large(limit)
+            arrival.count(len(chunk))
+            body += chunk
     return bytes(body)
 
 
