@@ -17,6 +17,7 @@ from service import logs
 from service.cors import Cors
 from service.gate import Gate
 from service.guard import LOGGER, Guard
+from service.native import SchemaDoor
 from service.probe import probe
 from service.routes import create_app
 from service.settings import Settings
@@ -126,6 +127,7 @@ _service().add_asgi_middleware(Guard, model_version=lambda: STATION.model_versio
 _service().add_asgi_middleware(Cors, origins=SETTINGS.cors_origins)
 _service().add_asgi_middleware(Gate, keyring=KEYRING, open_doors=SETTINGS.open_doors, routes=_APP.routes)
 _service().add_asgi_middleware(Probes)
+_service().add_asgi_middleware(SchemaDoor, contract=contract)
 
 
 def bundle_folder() -> Path:

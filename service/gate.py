@@ -61,7 +61,7 @@ class Gate:
             fault = _refusal(sent=bool(key))
             scope[ERROR_CODE] = fault.code
             self._name_route(scope)
-            await error_response(fault)(scope, receive, send)
+            await error_response(fault, scope["path"])(scope, receive, send)
             return
         scope[KEY_NAME] = name or ""
         await self._app(scope, receive, send)

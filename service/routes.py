@@ -17,6 +17,7 @@ from service.errors import ServiceError, as_service_error, error_response
 from service.guard import ERROR_CODE
 from service.huggingface import add_huggingface
 from service.kserve import add_kserve
+from service.native import add_native
 from service.options import SegmentOptions
 from service.pipeline import Pipeline
 from service.schema import (
@@ -105,6 +106,7 @@ def create_app(station: Station) -> FastAPI:
     _add_pages(app)
     add_huggingface(app, station, _FAULTS)
     add_kserve(app, station)
+    add_native(app, station, _FAULTS)
     return app
 
 
