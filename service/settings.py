@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
 from data.errors import ConfigError
-from data.pixels import MAX_PIXELS
+from data.pixels import LARGEST_MAX_PIXELS, MAX_PIXELS
 from model.runtime.engine import EngineConfig, EngineName, Precision
 from service.keys import ApiKey, Keyring, read_key_file, read_keys
 
@@ -22,9 +22,6 @@ LogFormat = Literal["text", "json"]
 OpenDoor = Literal["health", "metrics", "docs"]
 
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
-
-_PILLOW_LIMIT: Final = 178_956_970
-"""Pillow refuses larger pictures by itself (twice its MAX_IMAGE_PIXELS), and that lock stays on."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class Settings:
         _within("streams", self.streams, 0, 64)
         _within("queue", self.queue, 0, 10_000)
         _within("max_body_bytes", self.max_body_bytes, 1024, 1024**3)
-        _within("max_pixels", self.max_pixels, 1, _PILLOW_LIMIT)
+        _within("max_pixels", self.max_pixels, 1, LARGEST_MAX_PIXELS)
         _within("max_tile", self.max_tile, 256, 16_384)
         _within("timeout_seconds", self.timeout_seconds, 0.1, 3600)
         _within("receiving", self.receiving, 1, 10_000)

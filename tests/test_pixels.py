@@ -223,7 +223,7 @@ def test_formats_outside_the_list_are_refused() -> None:
             decode_image(encode(Image.new("RGB", (16, 16)), kind))
 
 
-@pytest.mark.parametrize(("width", "height"), [(60_000, 60_000), (10_000, 10_000), (2**31 - 1, 1), (100_000_000, 1)])
+@pytest.mark.parametrize(("width", "height"), [(60_000, 60_000), (12_000, 10_001), (2**31 - 1, 1), (200_000_000, 1)])
 def test_a_huge_header_is_refused_before_a_pixel_is_decoded(width: int, height: int) -> None:
     with pytest.raises(ImageTooLargeError, match="pixels"):
         decode_image(png(width, height, 8, 2))

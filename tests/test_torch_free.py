@@ -28,7 +28,7 @@ FORBIDDEN = (
     "onnxscript",
 )
 
-DATA_MODULES = tuple(f"data.{name}" for name in ("labels", "pixels", "masks", "drawing", "errors"))
+DATA_MODULES = tuple(f"data.{name}" for name in ("labels", "pixels", "colour", "headers", "masks", "drawing", "errors"))
 
 
 def modules_of(package: str) -> tuple[str, ...]:
