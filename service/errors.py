@@ -89,7 +89,7 @@ def invalid_option(faults: Sequence[str], possible: str) -> ServiceError:
         possible: What can be given instead: the hint.
     """
     more = f" ({len(faults) - 3} more)" if len(faults) > 3 else ""
-    return ServiceError(422, "invalid_option", "; ".join(faults[:3]) + more + ".", possible)
+    return ServiceError(422, "invalid_option", _sentence("; ".join(faults[:3]) + more), possible)
 
 
 def invalid_options(error: RequestValidationError, hint: str = _ROUTES) -> ServiceError:

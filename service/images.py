@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from data.labels import LabelMap
     from model.runtime.predictor import Segmentation
     from service.options import SegmentOptions
+
+
+SHOW_PICTURE: Final = frozenset({"overlay", "rgba"})
+"""Formats that show the picture itself, and not what was found in it alone."""
 
 
 def image_answer(

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from data.pixels import decode_image
+from model.runtime.predictor import Segmentation
 from service import metrics
-from service.images import image_answer
+from service.images import SHOW_PICTURE, image_answer
 from service.masks import json_answer, tally
-from service.options import merged, read_options
+from service.options import answer_size, merged, read_options
+from service.pieces import without_small_pieces
+from service.resize import resized, resized_picture
 from service.selection import chosen_classes, keep_only
 from service.tags import answer_tag, model_mark
 from service.upload import take_apart
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from model.runtime.predictor import Predictor, Segmentation
+    from model.runtime.predictor import Predictor
     from service.options import SegmentOptions
     from service.settings import Settings
 
@@ -135,10 +138,18 @@ class Pipeline:
         with watch.stage("decode"):
             tag = answer_tag(picture, options, self._mark)
         image = self.decode(picture, watch)
+        height, width = answer_size(options, image.shape[0], image.shape[1], self.max_pixels)
         segmentation = self.segment(image, watch)
         with watch.stage("encode"):
+            segmentation = resized(segmentation, height, width)
+            if options.format in SHOW_PICTURE:
+                image = resized_picture(image, height, width)
+            watch.check()
+            cleaned = without_small_pieces(segmentation.label_map, options.min_area)
+            segmentation = Segmentation(cleaned, segmentation.confidence)
             if kept is not None:
                 keep_only(kept, segmentation)
+            watch.check()
             content, media_type = self._encode(image, segmentation, options)
         self.count(options.format, watch)
         return Answer(content, media_type, watch.seconds, {"ETag": tag})

@@ -332,3 +332,64 @@ def test_what_seldom_changes_is_a_304_for_who_has_it(client, path):
     for value in ('"other"', "", tag.strip('"'), tag[:-2] + '"'):
         assert client.get(path, headers={"if-none-match": value}).content == first.content
     assert client.head(path).headers["etag"] == tag
+
+
+@pytest.mark.parametrize(
+    ("query", "shape"),
+    [("resize=35x25", (25, 35)), ("resize=longest:35", (25, 35)), ("resize=7x100", (100, 7)), ("resize=", (50, 70))],
+)
+@pytest.mark.parametrize("form", ["png", "label", "overlay", "confidence", "rgba"])
+def test_the_answer_has_the_size_asked_for_in_every_format(client, picture, query, shape, form):
+    response = client.post(f"/v1/segment?format={form}&{query}", content=as_bytes(picture))
+    assert Image.open(io.BytesIO(response.content)).size == shape[::-1]
+
+
+def test_a_smaller_answer_has_the_class_that_covers_most_of_each_pixel(client, picture, picture_labels):
+    answer = ask(client, picture, "resize=14x10", "P")
+    np.testing.assert_array_equal(answer, picture_labels[2::5, 2::5])
+    image = np.zeros((3, 9, 3), dtype=np.uint8)
+    image[:, :2] = image[:, 3:4] = RED
+    assert ask(client, image, "format=label&resize=3x1", "L").tolist() == [[1, 0, 0]]
+
+
+def test_json_and_its_maps_have_the_size_asked_for(client, picture):
+    answer = client.post("/v1/segment?format=json&maps=true&resize=longest:14", content=as_bytes(picture)).json()
+    assert (answer["width"], answer["height"]) == (14, 10)
+    assert [entry["pixels"] for entry in answer["classes"]] == [35] * 4
+    assert answer["classes"][0]["rle"]["size"] == [10, 14]
+    assert as_image(base64.b64decode(answer["label_map"]), "L").shape == (10, 14)
+
+
+def test_an_overlay_and_a_cut_out_show_the_picture_at_the_size_asked_for(client, picture):
+    answer = ask(client, picture, "format=rgba&resize=14x10&classes=red", "RGBA")
+    assert (answer[:5, :7] == (250, 10, 0, 255)).all()
+    assert not answer[5:].any()
+    plain = ask(client, picture, "format=overlay&resize=14x10&opacity=0", "RGB")
+    np.testing.assert_array_equal(plain, picture[2::5, 2::5])
+
+
+def test_an_answer_has_no_more_pixels_than_a_picture_may_have(client, picture):
+    assert client.post("/v1/segment?resize=1000x1000", content=as_bytes(picture)).status_code == 200
+    error = fault(client, "resize=1001x1000", content=as_bytes(picture))
+    assert "1001x1000 = 1001000 pixels" in error["message"]
+    assert "1000000" in error["hint"]
+    # The longer side is known, the shorter one follows from the picture: 70x50.
+    assert client.post("/v1/segment?resize=longest:1183", content=as_bytes(picture)).status_code == 200
+    assert "'resize' is 'longest:1184'" in fault(client, "resize=longest:1184", content=as_bytes(picture))["message"]
+
+
+def test_the_shorter_side_never_falls_to_nought(client):
+    image = np.zeros((2, 900, 3), dtype=np.uint8)
+    assert ask(client, image, "resize=longest:3", "P").shape == (1, 3)
+
+
+def test_small_pieces_go_to_the_class_around_them(client):
+    image = np.zeros((12, 12, 3), dtype=np.uint8)
+    image[2:6, 2:6] = RED
+    image[8:10, 8:10] = (0, 0, 255)
+    assert set(np.unique(ask(client, image, "min_area=4", "P"))) == {0, 1, 3}
+    assert set(np.unique(ask(client, image, "min_area=5", "P"))) == {0, 1}
+    assert set(np.unique(ask(client, image, "min_area=17", "P"))) == {0}
+    # Counted in the answer's pixels, and before classes are chosen.
+    assert set(np.unique(ask(client, image, "min_area=4&resize=6x6", "P"))) == {0, 1}
+    assert set(np.unique(ask(client, image, "min_area=5&classes=blue", "P"))) == {255}
