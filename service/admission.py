@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from math import ceil
 from typing import TYPE_CHECKING, TypeVar
 
@@ -126,7 +127,8 @@ class Place:
                 self._count(-1)
                 self._seconds = time.perf_counter() - start
 
-        future: Future[T] = self._pool.submit(timed)
+        # The thread knows the request's trace then.
+        future: Future[T] = self._pool.submit(copy_context().run, timed)
         self._future = future  # type: ignore[assignment]  # Future is invariant; only its end matters here
         return await asyncio.wrap_future(future)
 

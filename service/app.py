@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import bentoml
 from bentoml.exceptions import BentoMLException
@@ -23,6 +23,7 @@ from service.routes import create_app
 from service.settings import Settings
 from service.station import Station
 from service.stopping import stop_gently
+from service.tracing import bentoml_tracing, flush, use_bentoml_provider
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from service.keys import Keyring
 
 
-def _settings() -> tuple[Settings, Keyring]:
+def _settings() -> tuple[Settings, Keyring, dict[str, Any]]:
     try:
         settings = Settings.from_environment(os.environ)
-        return settings, settings.keyring()
+        return settings, settings.keyring(), bentoml_tracing(settings)
     except FcnError as error:
         raise SystemExit(_refusal(error)) from None
 
@@ -44,7 +45,7 @@ def _refusal(error: FcnError) -> str:
 
 # BentoML takes a service's configuration and its mounted application from the class below, so these
 # exist once the module is imported. The model itself is loaded in __init__.
-SETTINGS, KEYRING = _settings()
+SETTINGS, KEYRING, TRACING = _settings()
 logs.configure(SETTINGS.log_format)
 PROBE_PATHS: Final = frozenset({"/livez", "/healthz", "/readyz"})
 STATION: Final = Station(SETTINGS)
@@ -85,11 +86,13 @@ class Probes:
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
     http={"cors": {"enabled": False}},
+    **({"tracing": TRACING} if TRACING else {}),
 )
 class Segmenter:
     """Label every pixel of a picture: POST it to /v1/segment."""
 
     def __init__(self) -> None:
+        use_bentoml_provider()
         if not KEYRING:
             LOGGER.info("FCN_API_KEYS is not set: whoever reaches the port may use every route")
         bundle = read_bundle(bundle_folder())
@@ -114,6 +117,7 @@ class Segmenter:
     def close(self) -> None:
         """Finish what was accepted."""
         STATION.close()
+        flush()
 
 
 def _service() -> bentoml.Service[Segmenter]:

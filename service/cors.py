@@ -55,7 +55,7 @@ class Cors(CORSMiddleware):
             if response.status_code >= 400:
                 fault = _refusal(bytes(response.body).decode())
                 scope[ERROR_CODE] = fault.code
-                response = error_response(fault)
+                response = error_response(fault, scope["path"])
             await response(scope, receive, send)
             return
         await super().__call__(scope, receive, send)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import Headers, MutableHeaders
 
-from service import metrics
+from service import metrics, spans
 from service.errors import as_service_error, error_response
 from service.logs import FIELDS
 
@@ -89,6 +89,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 self._dress(MutableHeaders(scope=message), request_id)
+                spans.describe_request(_known(method), _route(inner), request_id, inner.get(ERROR_CODE, ""))
             elif method == "HEAD":
                 message = {**message, "body": b""}
             sent += len(message.get("body", b""))
@@ -132,8 +133,7 @@ class _Finished:
     sent: int
 
     def record(self) -> None:
-        # The route's template and not the path: paths are the client's own text, in any number.
-        route = getattr(self.scope.get("route"), "path", "") or "other"
+        route = _route(self.scope)
         code = self.scope.get(ERROR_CODE, "")
         key = self.scope.get(KEY_NAME, "")
         metrics.observe_request(
@@ -141,7 +141,7 @@ class _Finished:
         )
         fields: dict[str, object] = {
             "id": self.request_id,
-            "method": self.method if self.method in _METHODS else "other",
+            "method": _known(self.method),
             "route": route,
             "status": self.status,
             "ms": round(self.seconds * 1000, 1),
@@ -158,3 +158,12 @@ class _Finished:
             " ".join(f"{name}={value}" for name, value in fields.items()),
             extra={FIELDS: fields},
         )
+
+
+def _route(scope: Scope) -> str:
+    """The route's template and not the path: paths are the client's own text, in any number."""
+    return getattr(scope.get("route"), "path", "") or "other"
+
+
+def _known(method: str) -> str:
+    return method if method in _METHODS else "other"

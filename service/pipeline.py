@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from data.pixels import decode_image
 from model.runtime.predictor import Segmentation
-from service import metrics
+from service import metrics, spans
 from service.images import SHOW_PICTURE, image_answer
 from service.masks import json_answer, tally
 from service.options import answer_size, merged, read_options
@@ -77,7 +77,8 @@ class Watch:
         """Time what is done in the block; a stage that comes again is added up."""
         self.check()
         start = time.perf_counter()
-        yield
+        with spans.stage(name):
+            yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 

@@ -97,6 +97,11 @@ def create_app(station: Station) -> FastAPI:
         docs_url=None,  # FastAPI's pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+        },  # BentoML makes a span of the request already, and honours its traceparent
     )
     for kind in (ServiceError, ImageError, RequestValidationError, HTTPException, ClientDisconnect, Exception):
         app.add_exception_handler(kind, _tell)

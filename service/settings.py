@@ -50,6 +50,8 @@ class Settings:
         open_doors: ``FCN_OPEN_DOORS``: what needs no key: ``health``, ``metrics``, ``docs``.
         cors_origins: ``FCN_CORS_ORIGINS``: origins whose pages may read answers, or ``*``.
         log_format: ``FCN_LOG_FORMAT``: ``text`` or ``json``.
+        trace_endpoint: ``FCN_TRACE_ENDPOINT``: address of an OTLP/HTTP collector; empty traces nothing.
+        trace_rate: ``FCN_TRACE_RATE``: share of requests traced, of those that bring no decision of their own.
     """
 
     bundle: Path | None = None
@@ -72,6 +74,8 @@ class Settings:
     open_doors: tuple[OpenDoor, ...] = ("health",)
     cors_origins: tuple[str, ...] = ()
     log_format: LogFormat = "text"
+    trace_endpoint: str = ""
+    trace_rate: float = 1.0
 
     def __post_init__(self) -> None:
         _choice("engine", self.engine, get_args(EngineName))
@@ -87,6 +91,7 @@ class Settings:
         _within("receiving", self.receiving, 1, 10_000)
         _within("min_upload_rate", self.min_upload_rate, 1, 1024**2)
         _within("drain_seconds", self.drain_seconds, 0, 300)
+        _within("trace_rate", self.trace_rate, 0, 1)
         _choice("log_format", self.log_format, get_args(LogFormat))
         for door in self.open_doors:
             _choice("open_doors", door, get_args(OpenDoor))
@@ -96,6 +101,11 @@ class Settings:
                     f"{PREFIX}CORS_ORIGINS holds {origin!r}; origins are needed, such as https://app.example.org "
                     "(no path, no slash at the end), or * alone"
                 )
+        if self.trace_endpoint and not self.trace_endpoint.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"{PREFIX}TRACE_ENDPOINT is {self.trace_endpoint!r}; an address is needed, such as "
+                "http://collector:4318/v1/traces"
+            )
         if not self.model.strip():
             raise ConfigError(f"{PREFIX}MODEL is empty: give a tag such as fcn-segmenter:latest")
         self.engine_config()  # refuses pairs that cannot work together
@@ -181,6 +191,8 @@ _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "open_doors": _words,
     "cors_origins": _words,
     "log_format": _text,
+    "trace_endpoint": _text,
+    "trace_rate": _number,
 }
 
 

@@ -39,6 +39,8 @@ def test_every_setting_can_be_given():
             "FCN_OPEN_DOORS": "health, metrics",
             "FCN_CORS_ORIGINS": "https://a.test http://[::1]:8080",
             "FCN_LOG_FORMAT": "json",
+            "FCN_TRACE_ENDPOINT": "https://collector.test/v1/traces",
+            "FCN_TRACE_RATE": "0.25",
         }
     )
     assert settings == Settings(
@@ -62,6 +64,8 @@ def test_every_setting_can_be_given():
         open_doors=("health", "metrics"),
         cors_origins=("https://a.test", "http://[::1]:8080"),
         log_format="json",
+        trace_endpoint="https://collector.test/v1/traces",
+        trace_rate=0.25,
     )
 
 
