@@ -31,7 +31,7 @@ KEY_NAME: Final = "fcn.key_name"
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_QUIET: Final = frozenset({"/metrics", "/healthz", "/livez", "/readyz"})
+_QUIET: Final = frozenset({"/ui/{name}", "/metrics", "/healthz", "/livez", "/readyz"})
 
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -39,12 +39,6 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
-}
-# The page has scripts, styles and pictures of its own, shows answers from memory, and may ask for the camera.
-_PAGE_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
 }
 
 
@@ -113,9 +107,6 @@ class Guard:
         version = self._model_version()
         if version:
             headers["X-Model-Version"] = version
-        if headers.get("content-type", "").startswith("text/html"):
-            for name, value in _PAGE_HEADERS.items():
-                headers.setdefault(name, value)
         for name, value in _HEADERS.items():
             headers.setdefault(name, value)
 

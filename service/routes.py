@@ -1,6 +1,5 @@
 """Routes: the public contract as a FastAPI application."""
 
-from importlib.resources import files
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -9,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from data.errors import ImageError
 from service import metrics
@@ -19,6 +18,7 @@ from service.huggingface import add_huggingface
 from service.kserve import add_kserve
 from service.native import add_native
 from service.options import SegmentOptions
+from service.pages import add_pages
 from service.pipeline import Pipeline
 from service.schema import (
     EngineCard,
@@ -108,7 +108,8 @@ def create_app(station: Station) -> FastAPI:
     _add_segment(app, station)
     _add_model(app, station)
     _add_probes(app, station)
-    _add_pages(app)
+    _add_document(app)
+    add_pages(app)
     add_huggingface(app, station, _FAULTS)
     add_kserve(app, station)
     add_native(app, station, _FAULTS)
@@ -206,13 +207,7 @@ def _add_probes(app: FastAPI, station: Station) -> None:
         return Status(status="ready")
 
 
-def _add_pages(app: FastAPI) -> None:
-    page = files("service").joinpath("ui/index.html").read_text(encoding="utf-8")
-
-    @app.get("/", include_in_schema=False)
-    async def index() -> HTMLResponse:
-        return HTMLResponse(page)
-
+def _add_document(app: FastAPI) -> None:
     @app.get("/docs.json", include_in_schema=False)
     async def docs() -> JSONResponse:
         return JSONResponse(app.openapi())
