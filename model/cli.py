@@ -1,4 +1,4 @@
-"""The command line: fcn train, compare, evaluate, export, register, predict and data check.
+"""The command line: fcn train, compare, evaluate, export, register, predict, explain and data check.
 
 Functions import what they need when they are called, so that help is instant and the commands that
 serve (predict, register) work where torch is not installed.
@@ -288,6 +288,49 @@ def data_check(
     )
 
 
+def explain(
+    kernel: int | list[list[float]] = 2,
+    size: int | tuple[int, int] = 3,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    out: Path | None = None,
+) -> None:
+    """Show in numbers that a convolution is a matrix, its transpose upsamples, and what that costs.
+
+    Args:
+        kernel: Side of the kernel of the first example, or its rows: [[1,2],[3,4]].
+        size: Side of its picture, or height and width: [3,4].
+        stride: Pixels from one place of the kernel to the next.
+        padding: Zeros around the picture.
+        dilation: Pixels from one number of the kernel to the next.
+        out: Folder for explain.html and explain.md, with figures; without it all is printed.
+    """
+    from model.explain.example import Example, read_kernel
+    from model.explain.lesson import chapters
+
+    sides = size if isinstance(size, tuple) else (size, size)
+    told = chapters(Example(read_kernel(kernel), sides, stride, padding, dilation))
+    if out is None:
+        from model.explain.terminal import print_lesson
+
+        print_lesson(told, console)
+        return
+    from model.explain.page import write_page
+
+    given = {
+        "kernel": kernel,
+        "size": size if isinstance(size, int) else [*size],
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+    }
+    plain = {"kernel": 2, "size": 3, "stride": 1, "padding": 0, "dilation": 1}
+    options = [f"--{name} {str(value).replace(' ', '')}" for name, value in given.items() if value != plain[name]]
+    page = write_page(told, out, " ".join(["fcn explain", *options]))
+    _say(f"page: {page}", f"text: {page.with_suffix('.md')}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; faults that a person can mend are printed in one line.
 
@@ -305,6 +348,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "export": export,
         "register": register,
         "predict": predict,
+        "explain": explain,
         "data": {"_help": "Look at labelled data.", "check": data_check},
     }
     try:

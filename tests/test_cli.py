@@ -144,7 +144,9 @@ def test_unknown_options_exit_with_2(capsys):
     assert "fit.epoch" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["export"], ["predict"], ["data", "check"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["evaluate"], ["export"], ["predict"], ["explain"], ["data", "check"]]
+)
 def test_help_is_there_for_every_command(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([*command, "--help"])

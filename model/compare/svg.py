@@ -31,11 +31,15 @@ _SERIES: Final = {
 }
 """Stand-ins: matplotlib draws in these, and the page's style sheet says what they look like."""
 
+TAPS: Final = tuple(f"#0b0c2{index}" for index in range(9))
+"""Stand-ins for the numbers of a kernel, in the order that they are read."""
+
 _VARIABLES: Final = {
     INK: "var(--ink)",
     FAINT: "var(--rule)",
     PAPER: "var(--paper)",
     **{colour: f"var(--series-{index})" for index, colour in enumerate(_SERIES.values())},
+    **{colour: f"var(--tap-{index})" for index, colour in enumerate(TAPS)},
 }
 
 _STYLE: Final[dict[RcKeyType, Any]] = {

@@ -1,0 +1,1 @@
+"""``fcn explain``: what a transposed convolution is, in numbers."""

@@ -1,0 +1,96 @@
+"""Inserting zeros as the direct emulation of a transposed convolution, and what it costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from model.convolution import convolution_matrix
+from model.explain.blocks import Chapter, Chart, Grid, Line, Row, Table, count, number, picture
+from model.transposed import (
+    count_multiplications,
+    insert_zeros,
+    transposed_by_phases,
+    transposed_by_zero_insertion,
+)
+
+if TYPE_CHECKING:
+    from model.explain.example import Example
+    from model.transposed import Multiplications
+
+FACTORS: Final = (2, 4, 8, 16, 32)
+SIDE: Final = 8
+FORMS: Final = (
+    ("whole matrix", "dense_matrix"),
+    ("zeros inserted", "zero_insertion"),
+    ("phases", "phases"),
+    ("entries of the matrix", "sparse_matrix"),
+)
+
+
+def costs_chapter(example: Example) -> Chapter:
+    """A 2x2 picture through a 3x3 kernel with stride 2, then the counts."""
+    coarse = np.array([[1.0, 2.0], [3.0, 4.0]])
+    kernel = np.arange(1.0, 10).reshape(3, 3)
+    spread = np.pad(insert_zeros(coarse, 2), 2)
+    inserted = transposed_by_zero_insertion(coarse, kernel, 2)
+    others = (
+        transposed_by_phases(coarse, kernel, 2),
+        (convolution_matrix(kernel, (5, 5), 2).T @ coarse.ravel()).reshape(5, 5),
+    )
+    apart = max(float(np.abs(inserted - other).max()) for other in others)
+    small = count_multiplications((2, 2), 3, 2)
+    flipped = Grid("w, flipped", kernel[::-1, ::-1], np.arange(9)[::-1].reshape(3, 3), taps_across=3)
+    zeros = Grid("zeros inserted", spread, np.where(spread == 0, -1, 0), blank=True)
+    steps = {factor: count_multiplications((SIDE, SIDE), 2 * factor, factor, factor // 2) for factor in FACTORS}
+    rows = [(f"×{factor}, kernel {2 * factor}", *_counted(found)) for factor, found in steps.items()]
+    yours = count_multiplications(
+        example.output_size,
+        example.kernel_size,
+        example.stride,
+        example.padding,
+        example.dilation,
+        example.output_padding,
+    )
+    rows.append(("yours", *_counted(yours)))
+    return Chapter(
+        "costs",
+        "Inserting zeros is the same map at a far greater cost",
+        (
+            "A transposed convolution can be had from a plain one: spread the pixels apart with zeros between, add a "
+            "rim, and slide the flipped kernel over it.",
+            Row(
+                (picture("y", coarse), "→", zeros, "∗", flipped, "=", picture("answer", inserted)),
+                f"2×2 to 5×5 with kernel 3 and stride 2. Of the {spread.size} numbers under the kernel {coarse.size} "
+                f"are not zero. Largest difference from Cᵀ y and from the phases: {apart:g}.",
+            ),
+            f"Here that takes 25 places × 9 taps = {count(small.zero_insertion)} multiplications, of which "
+            f"{count(small.phases)} have no inserted zero in them: four pixels with nine taps each. The phases do just "
+            "these: one small convolution for each place between two pixels, their answers interleaved. The ratio is "
+            "about the square of the stride. For one channel of an 8×8 map:",
+            Table(("", *(title for title, _ in FORMS), "zeros : phases"), tuple(rows)),
+            Chart(
+                "scale factor",
+                "multiplications",
+                tuple(
+                    Line(
+                        title,
+                        tuple(map(float, FACTORS)),
+                        tuple(float(getattr(s, field)) for s in steps.values()),
+                        index,
+                    )
+                    for index, (title, field) in enumerate(FORMS)
+                ),
+                "Multiplications of one upsampling of an 8×8 map by each factor, both axes logarithmic: the phases and "
+                "the matrix's own entries lie on one line, inserted zeros rise away from it.",
+                logarithmic=True,
+            ),
+            "Counts are not times: `fcn compare` measures those too, and `benchmarks/forms.py` makes a table of both.",
+        ),
+    )
+
+
+def _counted(found: Multiplications) -> tuple[str, ...]:
+    counts = [getattr(found, field) for _, field in FORMS]
+    return (*map(count, counts), number(round(found.zero_insertion / found.phases, 2)))
