@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import Headers
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 KEY_HEADER: Final = "X-API-Key"
 
 _PATHS: Final[Mapping[OpenDoor, frozenset[str]]] = {
-    "health": frozenset({"/livez", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}),
+    "health": frozenset({"/livez", "/healthz", "/readyz", "/health", "/v2/health/live", "/v2/health/ready"}),
     "metrics": frozenset({"/metrics"}),
     "docs": frozenset({"/openapi.json", "/docs.json", "/schema.json"}),
 }
@@ -82,7 +83,17 @@ def _key_of(headers: Headers) -> str:
     if key:
         return key
     scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        return _password(token.strip())
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _password(credentials: str) -> str:
+    """The key as the password of basic authentication, which is all that Label Studio can send; the user is any."""
+    try:
+        return binascii.a2b_base64(credentials).decode().partition(":")[2]
+    except ValueError:  # no base64, or no UTF-8
+        return ""
 
 
 def _refusal(*, sent: bool) -> ServiceError:

@@ -16,6 +16,7 @@ from service.errors import ServiceError, as_service_error, error_response
 from service.guard import ERROR_CODE
 from service.huggingface import add_huggingface
 from service.kserve import add_kserve
+from service.label_studio import add_label_studio
 from service.native import add_native
 from service.options import SegmentOptions
 from service.pages import add_pages
@@ -113,6 +114,7 @@ def create_app(station: Station) -> FastAPI:
     add_huggingface(app, station, _FAULTS)
     add_kserve(app, station)
     add_native(app, station, _FAULTS)
+    add_label_studio(app, station, _FAULTS)
     return app
 
 

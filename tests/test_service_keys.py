@@ -3,6 +3,7 @@
 import io
 import re
 import socket
+from base64 import b64encode
 from hashlib import sha256
 
 import httpx
@@ -62,6 +63,7 @@ def client(predictor):
         {"Authorization": f"Bearer {ALICE}"},
         {"Authorization": f"bearer  {BOB} "},
         {"X-API-Key": ALICE, "Authorization": "Basic dXNlcjpwYXNz"},
+        {"Authorization": f"Basic {b64encode(f'label-studio:{ALICE}'.encode()).decode()}"},
     ],
 )
 def test_a_known_key_lets_in_under_either_header(client, headers):
@@ -73,7 +75,10 @@ def test_a_known_key_lets_in_under_either_header(client, headers):
     [
         ({}, "missing_key"),
         ({"X-API-Key": ""}, "missing_key"),
-        ({"Authorization": "Basic dXNlcjpwYXNz"}, "missing_key"),
+        ({"Authorization": "Basic dXNlcjpwYXNz"}, "unknown_key"),
+        ({"Authorization": "Basic dXNlcg=="}, "missing_key"),
+        ({"Authorization": "Basic \u00fc"}, "missing_key"),
+        ({"Authorization": "Basic /w=="}, "missing_key"),
         ({"Authorization": ALICE}, "missing_key"),
         ({"X-API-Key": ALICE[:-1]}, "unknown_key"),
         ({"X-API-Key": ALICE + "x"}, "unknown_key"),
