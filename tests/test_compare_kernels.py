@@ -72,6 +72,62 @@ def test_the_bilinear_response_is_the_squared_dirichlet_kernel(factor: int) -> N
     assert np.allclose(found[1:], np.abs(expected), atol=1e-9)
 
 
+def random_upsampler(name: str, factor: int) -> torch.nn.Module:
+    """Of one class, moved far from its start."""
+    torch.manual_seed(factor)
+    upsampler = make_upsampler(name, 1, factor)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for parameter in upsampler.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return upsampler
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 8])
+@pytest.mark.parametrize("name", ["learned", "pixel-shuffle"])
+def test_phase_sums_and_checkerboard_are_what_an_upsampler_makes_of_a_constant_map(name: str, factor: int) -> None:
+    upsampler = random_upsampler(name, factor)
+    kernel = impulses(upsampler, 1).kernels[0].astype(np.float64)
+    with torch.no_grad():
+        constant = upsampler(torch.ones(1, 1, 7, 7))[0, 0].numpy()
+    # The middle pixel of the map, far from what is added at the borders.
+    middle = constant[3 * factor : 4 * factor, 3 * factor : 4 * factor]
+    assert np.allclose(phase_sums(kernel, factor), middle, atol=1e-5)
+    expected = middle.std() / abs(middle.mean())
+    assert checkerboard(kernel, factor) == pytest.approx(expected, rel=1e-4)
+    assert expected > 0.01
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (5, 9), (1, 4)])
+@pytest.mark.parametrize("factor", [2, 3])
+def test_the_frequency_response_is_the_fourier_transform_of_the_kernels_profile(
+    shape: tuple[int, int], factor: int
+) -> None:
+    kernel = np.random.default_rng(factor).normal(size=shape)
+    # 64 s points put the FFT's frequencies at multiples of 1 / 64 cycle a coarse pixel: 0 to 1 are the first 65.
+    spectrum = np.fft.fft2(kernel, s=(shape[0], 64 * factor))[0, :65]
+    assert np.allclose(frequency_response(kernel, factor), np.abs(spectrum) / factor**2)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+@pytest.mark.parametrize("cycles", [4, 10, 16, 27])
+def test_the_frequency_response_is_the_gain_of_a_wave_that_is_upsampled_and_of_its_image(
+    factor: int, cycles: int
+) -> None:
+    period = 64
+    upsampler = random_upsampler("learned", factor)
+    kernel = impulses(upsampler, 1).kernels[0].astype(np.float64)
+    places = torch.arange(3 * period, dtype=torch.float32)
+    wave = torch.cos(2 * torch.pi * cycles * places / period).expand(1, 1, 7, -1)
+    with torch.no_grad():
+        # Whole periods from the middle; in the vertical the mean over a coarse pixel's rows.
+        rows = upsampler(wave)[0, 0, 3 * factor : 4 * factor, period * factor : 2 * period * factor]
+    spectrum = np.abs(np.fft.fft(rows.numpy().mean(axis=0))) / (period * factor / 2)
+    response = frequency_response(kernel, factor)
+    assert spectrum[cycles] == pytest.approx(response[cycles], abs=1e-4)
+    image = period - cycles  # beyond one half a cycle lies the wave's image
+    assert spectrum[image] == pytest.approx(response[image], abs=1e-4)
+
+
 @pytest.mark.parametrize("name", ["learned", "learned-dense", "pixel-shuffle"])
 @pytest.mark.parametrize("stride", [32, 8])
 def test_multiplications_agree_with_the_operations_that_torch_counts(name: str, stride: int) -> None:
