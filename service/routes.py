@@ -55,7 +55,7 @@ _FAULTS: Final[dict[int | str, dict[str, Any]]] = {
         "The request has no body; a picture was expected.",
     ),
     408: _fault("The body did not arrive in time.", "upload_timed_out", "The body did not arrive within 60 s."),
-    413: _fault("The body or the picture is too large.", "body_too_large", "The body has more than 33554432 bytes."),
+    413: _fault("The body or the picture is too large.", "body_too_large", "The body has more than 67108864 bytes."),
     415: _fault(
         "The bytes are not a picture in a known format.",
         "unsupported_image",

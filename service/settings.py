@@ -62,7 +62,7 @@ class Settings:
     slots: int = 2
     streams: int = 0
     queue: int = 16
-    max_body_bytes: int = 32 * 1024 * 1024
+    max_body_bytes: int = 64 * 1024 * 1024
     max_pixels: int = MAX_PIXELS
     max_tile: int = 2048
     timeout_seconds: float = 60.0
@@ -86,7 +86,7 @@ class Settings:
         _within("queue", self.queue, 0, 10_000)
         _within("max_body_bytes", self.max_body_bytes, 1024, 1024**3)
         _within("max_pixels", self.max_pixels, 1, LARGEST_MAX_PIXELS)
-        _within("max_tile", self.max_tile, 256, 16_384)
+        _within("max_tile", self.max_tile, 512, 16_384)
         _within("timeout_seconds", self.timeout_seconds, 0.1, 3600)
         _within("receiving", self.receiving, 1, 10_000)
         _within("min_upload_rate", self.min_upload_rate, 1, 1024**2)
@@ -150,7 +150,7 @@ def _integer(variable: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ConfigError(f"{variable} is {text!r}; a whole number is needed, such as 33554432") from None
+        raise ConfigError(f"{variable} is {text!r}; a whole number is needed, such as 67108864") from None
 
 
 def _number(variable: str, text: str) -> float:

@@ -14,7 +14,7 @@ from service.probe import probe
 @pytest.fixture(autouse=True)
 def settings(monkeypatch):
     monkeypatch.setenv("FCN_PRECISION", "f32")
-    monkeypatch.setenv("FCN_MAX_TILE", "256")
+    monkeypatch.setenv("FCN_MAX_TILE", "512")
 
 
 def test_a_bundle_that_can_be_served_passes(tiny_bundle):
@@ -33,7 +33,7 @@ def test_a_network_that_loads_but_cannot_run_any_size_is_refused(tiny_bundle, tm
 
 
 def test_a_tile_below_the_stride_of_the_network_is_refused(tiny_bundle, tmp_path):
-    manifest = replace(tiny_bundle.manifest, stride=512)
+    manifest = replace(tiny_bundle.manifest, stride=1024)
     bundle = write_bundle(tmp_path / "coarse", tiny_bundle.model_path.read_bytes(), manifest)
-    with pytest.raises(FcnError, match="max_tile is 256; the network needs at least its stride, 512"):
+    with pytest.raises(FcnError, match="max_tile is 512; the network needs at least its stride, 1024"):
         probe(bundle.root)

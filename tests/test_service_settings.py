@@ -12,7 +12,7 @@ from service.settings import Settings
 def test_an_empty_environment_gives_the_defaults():
     settings = Settings.from_environment({})
     assert settings == Settings()
-    assert settings.max_body_bytes == 32 * 1024 * 1024
+    assert settings.max_body_bytes == 64 * 1024 * 1024
     assert settings.model == "fcn-segmenter:latest"
 
 

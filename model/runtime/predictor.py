@@ -46,13 +46,16 @@ class Predictor:
         max_tile: Longest side that is run in one piece, in pixels. Longer pictures are run in
             overlapping tiles, so memory is that of one tile and the answer. It is rounded down to the
             network's stride.
+        overlap: Pixels that neighbouring tiles share, at least; half a tile at most.
 
     Raises:
         BundleError: the network cannot be loaded.
         ConfigError: ``max_tile`` is below the stride, or the processor cannot do what ``config`` asks.
     """
 
-    def __init__(self, bundle: Bundle, config: EngineConfig = DEFAULT_CONFIG, max_tile: int = 2048) -> None:
+    def __init__(
+        self, bundle: Bundle, config: EngineConfig = DEFAULT_CONFIG, max_tile: int = 2048, overlap: int = OVERLAP
+    ) -> None:
         stride = bundle.manifest.stride
         if max_tile < stride:
             raise ConfigError(f"max_tile is {max_tile}; the network needs at least its stride, {stride}")
@@ -60,6 +63,7 @@ class Predictor:
         self.engine = open_engine(bundle, config)
         self._stride = stride
         self._max_tile = max_tile - max_tile % stride
+        self._overlap = overlap
 
     def predict(self, image: NDArray[np.uint8], before_tile: Callable[[], None] = lambda: None) -> Segmentation:
         """Label every pixel of one picture.
@@ -79,8 +83,8 @@ class Predictor:
         height, width = image.shape[:2]
         label_map = np.empty((height, width), dtype=np.uint8)
         confidence = np.empty((height, width), dtype=np.uint8)
-        columns = tile_axis(width, self._max_tile, OVERLAP, self._stride)
-        for row in tile_axis(height, self._max_tile, OVERLAP, self._stride):
+        columns = tile_axis(width, self._max_tile, self._overlap, self._stride)
+        for row in tile_axis(height, self._max_tile, self._overlap, self._stride):
             for column in columns:
                 before_tile()
                 # Each tile is padded by itself: a padded copy of a huge picture would double its memory.
