@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 VARIABLE = "FCN_CHROMIUM"
 NAMES = ("chromium", "google-chrome", "chromium-browser")
 
+PLAIN_HOST = "plain.test"
+"""This machine by another name: to browsers no secure place, as every http address but localhost is."""
+
 # What makes Chromium start as root and keeps it from asking anyone but this machine. The camera is a made-up one;
 # whether a page may use it is each window's matter.
 OPTIONS = (
@@ -37,7 +40,7 @@ OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
     "--use-fake-device-for-media-stream",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    f"--host-resolver-rules=MAP {PLAIN_HOST} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from service.keys import new_key
+from tests.browser import PLAIN_HOST
 from tests.serving import serving_bundle
 
 UI = Path(__file__).resolve().parent.parent / "service" / "ui"
@@ -192,6 +193,26 @@ def test_a_server_that_is_gone_is_told_and_can_be_tried_again(open_window, serve
     page.context.set_offline(False)
     page.get_by_role("button", name="Try again").click()
     expect(page.locator("#panel")).to_be_visible()
+
+
+def test_a_plain_http_address_on_the_network_has_everything_but_the_camera(open_window, served, photo):
+    """Browsers lend neither camera nor clipboard to such a page."""
+    window = open_window(permissions=("camera",))
+    window.foresee("Cross-Origin-Opener-Policy header has been ignored")  # no such page is isolated, whatever is sent
+    page = window.open(served.replace("127.0.0.1", PLAIN_HOST))
+    assert page.evaluate("isSecureContext") is False
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Use the camera").click()
+    expect(page.locator("#notice")).to_contain_text("Browsers lend the camera to https pages")
+    assert chooser.value.element.get_attribute("capture") == "environment"
+    chooser.value.set_files(photo)
+    expect(page.locator("#panel")).to_be_visible()
+    page.get_by_role("button", name="Copy").click()
+    expect(page.locator("#copy")).to_have_text("Copied")
+    assert page.evaluate("getSelection().toString()") == page.locator("#command").text_content()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Label map").click()
+    assert download.value.suggested_filename == "photo-labels.png"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -19,8 +19,9 @@ export function listen(inputs, curtain, onPicture, onRefused) {
     depth = Math.max(0, change === 0 ? 0 : depth + change);
     curtain.hidden = depth === 0;
   };
-  addEventListener("dragenter", (event) => (event.preventDefault(), curtained(1)));
-  addEventListener("dragleave", () => curtained(-1));
+  const holdsFiles = (event) => event.dataTransfer.types.includes("Files"); // and no text or link of this page
+  addEventListener("dragenter", (event) => (event.preventDefault(), holdsFiles(event) && curtained(1)));
+  addEventListener("dragleave", (event) => holdsFiles(event) && curtained(-1));
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => {
     event.preventDefault();

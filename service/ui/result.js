@@ -9,6 +9,10 @@ import { Stage } from "./stage.js";
 const at = (id) => document.getElementById(id);
 const ENDINGS = { png: "-labels.png", overlay: "-overlay.png", rgba: "-cutout.png", json: ".json" };
 
+function duration(milliseconds) {
+  return milliseconds < 1000 ? `${milliseconds.toFixed(0)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
+}
+
 export class Result {
   #classes = new Map(); // id to the answer's entry, largest share first
   #shown = new Set();
@@ -47,8 +51,8 @@ export class Result {
     this.stage.showMaps(answer.width, answer.height, maps.labels, maps.confidence);
     this.legend.fill(classes);
     at("summary").textContent = `${classes.length} ${classes.length === 1 ? "class" : "classes"}`;
-    at("size").textContent = `${answer.width} × ${answer.height} pixels, answered in ${took.toFixed(0)} ms`;
-    at("timing").textContent = timing.map(([name, milliseconds]) => `${name} ${milliseconds.toFixed(0)} ms`).join(" · ");
+    at("size").textContent = `${answer.width} × ${answer.height} pixels, answered in ${duration(took)}`;
+    at("timing").textContent = timing.map(([name, milliseconds]) => `${name} ${duration(milliseconds)}`).join(" · ");
     at("readout").textContent = "Point at the picture, tap it, or use the arrow keys.";
     this.#offerOriginal(picture);
     at("panel").hidden = false;
