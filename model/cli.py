@@ -18,7 +18,8 @@ from rich.text import Text
 
 from data.errors import FcnError, StoppedError
 from data.sources.catalogue import SourceConfig, SourceName
-from model.compare.config import CompareConfig, Mode
+from model.arguments import as_parsed
+from model.compare.config import CompareConfig, Mode, with_baseline
 from model.config import (
     AugmentConfig,
     FitConfig,
@@ -90,7 +91,7 @@ def train(
 
 def compare(
     out: Path,
-    upsamplers: list[UpsamplerName] = ["bilinear", "learned"],  # noqa: B006  read only
+    arms: list[UpsamplerName] = ["bilinear", "learned"],  # noqa: B006  read only
     strides: list[int] = [32, 16, 8],  # noqa: B006  read only
     seeds: int = 3,
     mode: Mode = "end-to-end",
@@ -114,7 +115,8 @@ def compare(
 
     Args:
         out: Folder of the comparison. Killed and started again it goes on; more arms, strides or seeds are added.
-        upsamplers: Arms; bilinear, the baseline, is among them.
+        arms: Upsamplers that are compared, such as --arms learned,learned-dense,dysample; bilinear, the baseline, is
+            always among them.
         strides: Finest strides at which the arms are compared.
         seeds: Trainings of every arm; three or more give a usable interval.
         mode: end-to-end trains every arm whole; upsampler-only trains one network a seed and stride, then each
@@ -140,7 +142,7 @@ def compare(
     recipe = TrainConfig(data, model, augment, loader, loss, optimiser, fit, seed)
     config = CompareConfig(
         recipe,
-        tuple(upsamplers),
+        with_baseline(arms),
         tuple(strides),
         seeds,
         mode,
@@ -197,6 +199,7 @@ def export(
     checkpoint: Literal["best", "last"] = "best",
     name: str | None = None,
     root: Path | None = None,
+    from_comparison: bool = False,
 ) -> None:
     """Export a run as a bundle: model.onnx and manifest.json, checked in torch, ONNX Runtime and OpenVINO.
 
@@ -206,10 +209,19 @@ def export(
         checkpoint: Which one.
         name: Of the model, shown by the service.
         root: Where the run's pictures lie now, if they have moved.
+        from_comparison: RUN is the folder of a comparison (--from-comparison DIR): the arm that it recommends is
+            exported, by the checkpoint that was scored, and its verdict goes into the manifest.
     """
     from model.export import export as export_run
 
-    bundle = export_run(run, out or run / "bundle", which=checkpoint, name=name, data_root=root)
+    trained, verdict = run, None
+    if from_comparison:
+        from model.compare.recommendation import recommend
+
+        chosen = recommend(run)
+        trained, checkpoint, verdict = chosen.run, chosen.checkpoint, chosen.verdict  # type: ignore[assignment]
+        _say(f"{verdict['arm']}, seed {verdict['seed']}: {verdict['why']}")
+    bundle = export_run(trained, out or run / "bundle", which=checkpoint, name=name, data_root=root, comparison=verdict)
     scores = bundle.manifest.scores
     shares = bundle.manifest.provenance["engine_agreement"]["share_of_differing_pixels"]
     _say(
@@ -354,7 +366,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = auto_cli(
             commands,
-            args=_with_saved_config(_without_short_options(given)),
+            args=as_parsed(given, commands),
             prog="fcn",
             description=__doc__.splitlines()[0],
             allow_abbrev=False,  # a typing error is no shorter name
@@ -365,24 +377,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return int(status or 0)
-
-
-def _without_short_options(arguments: list[str]) -> list[str]:
-    """``-o`` for ``--out``: the parser makes long options alone."""
-    return ["--out" if argument == "-o" else argument for argument in arguments]
-
-
-def _with_saved_config(arguments: list[str]) -> list[str]:
-    """Let ``--resume RUN`` begin from RUN/config.yaml, so that other options override what was saved."""
-    if not arguments or arguments[0] != "train":
-        return arguments
-    for index, argument in enumerate(arguments):
-        value = argument.partition("=")[2] if argument.startswith("--resume=") else None
-        if argument == "--resume" and index + 1 < len(arguments):
-            value = arguments[index + 1]
-        if value and (Path(value) / "config.yaml").is_file():
-            return ["train", "--config", str(Path(value) / "config.yaml"), *arguments[1:]]
-    return arguments
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from model.runtime.engine import INPUT, OUTPUTS, EngineConfig, open_engine
 from model.runtime.predictor import Predictor
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from data.sources.source import Source, Split
     from model.evaluate import Predict
     from model.fcn import FCN
@@ -71,6 +73,7 @@ def export(
     which: str = "best",
     name: str | None = None,
     data_root: Path | None = None,
+    comparison: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Bundle:
     """Export a run's checkpoint as a bundle.
@@ -83,6 +86,7 @@ def export(
         which: best or last.
         name: Of the model; by default made of the data and the network.
         data_root: Where the run's pictures lie now, if they have moved.
+        comparison: Verdict of the comparison that chose the run, for the manifest.
         progress: Show bars.
 
     Raises:
@@ -116,6 +120,7 @@ def export(
         scores = evaluate(lambda image: predictor.predict(image).label_map, source, split, progress=progress).to_dict()
     fields = {**asdict(manifest), "labels": labels}
     fields["scores"] = scores
+    fields["comparison"] = comparison or {}
     fields["provenance"] = {
         **run.provenance(),
         "checkpoint": which,

@@ -247,6 +247,7 @@ def _model_card(pipeline: Pipeline, settings: Settings) -> ModelCard:
         ignore_colour=manifest.labels.ignore_colour,
         scores=dict(manifest.scores),
         provenance=dict(manifest.provenance),
+        comparison=dict(manifest.comparison) or None,
         engine=EngineCard(name=engine.name, precision=engine.precision),
         limits=Limits(
             max_body_bytes=settings.max_body_bytes,

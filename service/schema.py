@@ -99,6 +99,10 @@ class ModelCard(BaseModel):
     ignore_colour: Colour
     scores: dict[str, Any] = Field(description="Scores of this model, with the split they were taken on.")
     provenance: dict[str, Any] = Field(description="Run, commit, packages, seed, data set.")
+    comparison: dict[str, Any] | None = Field(
+        description="Verdict of the comparison of upsamplers that chose this model, its arms and their scores; null "
+        "where none did."
+    )
     engine: EngineCard
     limits: Limits
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -12,6 +16,7 @@ import pytest
 
 from data.errors import ConfigError, RunError
 from data.sources.catalogue import SourceConfig, open_source
+from model.cli import main
 from model.compare.config import Arm, CompareConfig
 from model.compare.experiment import compare
 from model.compare.pairing import shared_digests, start_network
@@ -28,6 +33,7 @@ from model.config import (
 )
 from model.evaluate import evaluate, network_predict
 from model.run import Run
+from model.runtime.bundle import read_bundle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -204,3 +210,69 @@ def test_seeds_and_arms_do_not_belong_to_the_recipe() -> None:
     more = replace(CONFIG, seeds=5, upsamplers=("bilinear", "learned", "nearest"), strides=(32, 16), bootstrap=500)
     assert more.identity() == CONFIG.identity()
     assert replace(CONFIG, mode="upsampler-only").identity() != CONFIG.identity()
+
+
+def test_the_recommended_arm_is_exported_with_the_verdict(finished: Path, tmp_path: Path) -> None:
+    root = tmp_path / "c"
+    shutil.copytree(finished, root)
+    assert main(["export", "--from-comparison", str(root)]) == 0
+    manifest = read_bundle(root / "bundle").manifest
+    verdict = report(root)["verdict"]
+    assert manifest.comparison["sentences"] == verdict["sentences"]
+    assert manifest.comparison["arm"] == verdict["recommended"] == "bilinear-8s"
+    assert (manifest.upsampler, manifest.finest_stride) == ("bilinear", 8)
+    assert [arm["name"] for arm in manifest.comparison["arms"]] == ["bilinear-8s", "learned-8s"]
+    scored = result(root, "bilinear").measurement.confusion.sum(axis=0)
+    expected = np.diag(scored) / (scored.sum(axis=0) + scored.sum(axis=1) - np.diag(scored))
+    assert manifest.scores["miou"] == pytest.approx(np.nanmean(expected), abs=2e-3)
+    (root / "results" / "bilinear-8s-seed0.json").unlink()
+    assert main(["export", "--from-comparison", str(root)]) == 1
+
+
+KILLED = """
+import sys
+from model.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("mode", ["end-to-end", "upsampler-only"])
+def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_report(mode: str, tmp_path: Path) -> None:
+    def command(root: Path) -> list[str]:
+        return [
+            *(sys.executable, "-c", KILLED, "compare", str(root), "--mode", mode, "--arms", "bilinear,learned"),
+            *("--strides", "16", "--seeds", "2", "--pictures", "1", "--latency", "false", "--passes", "1"),
+            *("--data.name", "shapes", "--data.train-size", "8", "--data.val-size", "2", "--data.image-size", "32,64"),
+            *("--model.encoder", "resnet18", "--model.encoder-weights", "none", "--model.head-channels", "4"),
+            *("--augment.crop-size", "32,32", "--loader.batch-size", "4", "--loader.workers", "0"),
+            *("--fit.epochs", "2", "--fit.threads", "1", "--fit.precision", "32-true", "--fit.progress", "false"),
+            *("--upsampler-epochs", "2", "--optimiser.upsampler-rate", "0.01"),
+        ]
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(whole), check=True, capture_output=True, timeout=300)
+    # Killed when this appears: the first checkpoint of the second training, a whole result, the last JSON half-way.
+    names = {
+        "end-to-end": ["runs/learned-16s-seed0/checkpoints/last.ckpt", "results/bilinear-16s-seed1.npz"],
+        "upsampler-only": ["scores/16s-seed0/train-0.npy", "runs/base-16s-seed1/checkpoints/last.ckpt"],
+    }[mode]
+    for name in names:
+        process = subprocess.Popen(command(broken), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 240
+        while not (broken / name).exists():
+            assert process.poll() is None, f"it ended before {name} was there"
+            assert time.monotonic() < end
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (broken / "report.json").exists()
+    subprocess.run(command(broken), check=True, capture_output=True, timeout=300)
+    assert without_times(report(broken)) == without_times(report(whole))
+
+
+def without_times(value: Any) -> Any:
+    """What a report says, but for how long it took."""
+    if isinstance(value, dict):
+        timed = {"seconds", "training_seconds", "git_commits", "milliseconds"}
+        return {name: without_times(item) for name, item in value.items() if name not in timed}
+    return [without_times(item) for item in value] if isinstance(value, list) else value

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from data.errors import ConfigError
 from model.config import TrainConfig, UpsamplerName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Mode = Literal["end-to-end", "upsampler-only"]
 
@@ -141,6 +144,11 @@ class CompareConfig:
         if self.mode == "upsampler-only":
             kept |= {"passes": self.passes, "upsampler_epochs": self.upsampler_epochs}
         return dict(_flat(kept, ""))
+
+
+def with_baseline(upsamplers: Sequence[UpsamplerName]) -> tuple[UpsamplerName, ...]:
+    """Upsamplers with the baseline before them where it is not named."""
+    return tuple(upsamplers) if BASELINE in upsamplers else (BASELINE, *upsamplers)
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

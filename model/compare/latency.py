@@ -1,4 +1,4 @@
-"""Time of one picture in the serving engine, for every arm in turn."""
+"""Time and peak memory of one picture in the serving engine, for every arm."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from model.compare.memory import measure_peak_memory
 from model.export import to_onnx
 from model.fcn import COARSEST_STRIDE
 from model.run import processor_name
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from model.run import Run
-    from model.runtime.engine import Engine
+    from model.runtime.bundle import Bundle
 
 ROUNDS: Final = 15
-PRECISION: Final = "f32"
+CONFIG: Final = EngineConfig(engine="openvino", precision="f32")
 
 
 def measure_latency(
@@ -43,7 +44,8 @@ def measure_latency(
         advance: Called after every export.
 
     Returns:
-        JSON-able: median milliseconds by arm (``milliseconds``), and how they were taken.
+        JSON-able: median milliseconds by arm (``milliseconds``), peak memory by arm (``peak_bytes``, of a process
+        that does nothing else), and how they were taken.
 
     Raises:
         ExportError: an arm cannot be exported.
@@ -52,8 +54,11 @@ def measure_latency(
     image = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         engines = {}
+        peaks: dict[str, int | None] = {}
         for name, run in runs.items():
-            engines[name] = _open(run, which, Path(folder) / name)
+            bundle = _export(run, which, Path(folder) / name)
+            peaks[name] = measure_peak_memory(bundle.root, (height, width), CONFIG)
+            engines[name] = open_engine(bundle, CONFIG)
             advance()
         times: dict[str, list[float]] = {name: [] for name in engines}
         for engine in engines.values():
@@ -65,14 +70,15 @@ def measure_latency(
                 times[name].append(time.perf_counter() - started)
     return {
         "milliseconds": {name: round(1000 * float(np.median(taken)), 3) for name, taken in times.items()},
+        "peak_bytes": peaks,
         "picture": [height, width],
         "rounds": ROUNDS,
-        "engine": f"OpenVINO, {PRECISION}",
+        "engine": f"OpenVINO, {CONFIG.precision}",
         "processor": processor_name(),
     }
 
 
-def _open(run: Run, which: str, root: Path) -> Engine:
+def _export(run: Run, which: str, root: Path) -> Bundle:
     config = run.config()
     manifest = Manifest(
         name=root.name,
@@ -86,5 +92,4 @@ def _open(run: Run, which: str, root: Path) -> Engine:
         provenance={},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    bundle = write_bundle(root, to_onnx(run.network(which)), manifest)
-    return open_engine(bundle, EngineConfig(engine="openvino", precision=PRECISION))
+    return write_bundle(root, to_onnx(run.network(which)), manifest)

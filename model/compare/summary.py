@@ -98,7 +98,7 @@ def summarise(
             "chance_of_a_false_call": chance_of_a_false_call(len(comparisons)),
         },
         "pairing": {"unshared_within_a_stride": within, "unshared_across_strides": across},
-        "latency": {name: value for name, value in latency.items() if name != "milliseconds"},
+        "latency": {name: value for name, value in latency.items() if name not in ("milliseconds", "peak_bytes")},
         "missing": missing,
         "one_class": _one_class(results),
         "config": plan.config,
@@ -133,6 +133,7 @@ def _arm(plan: Plan, arm: Arm, results: list[ArmResult], latency: dict[str, Any]
         "picture_size": list(results[0].picture_size) if results else None,
         "training_seconds": _over_seeds([result.training_seconds for result in results]),
         "latency_ms": latency.get("milliseconds", {}).get(arm.name),
+        "peak_bytes": latency.get("peak_bytes", {}).get(arm.name),
         "curves": [result.curve for result in results],
     }
 

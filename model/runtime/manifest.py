@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ class Manifest:
         provenance: Run, commit, package versions, seed, data set.
         created: ISO 8601, UTC.
         schema_version: Form of the manifest.
+        comparison: Verdict of the comparison of upsamplers that chose this network; empty where none did.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Manifest:
     provenance: Mapping[str, Any]
     created: str
     schema_version: int = SCHEMA_VERSION
+    comparison: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION:
@@ -54,15 +56,16 @@ class Manifest:
             )
         if not self.name.strip():
             raise BundleError("the manifest's name is empty: give the model a short name, such as 'streets-fcn8s'")
-        for field, value in (("stride", self.stride), ("finest_stride", self.finest_stride)):
+        for name, value in (("stride", self.stride), ("finest_stride", self.finest_stride)):
             if value < 1:
-                raise BundleError(f"the manifest's {field} is {value}; at least 1 is needed: export the run again")
+                raise BundleError(f"the manifest's {name} is {value}; at least 1 is needed: export the run again")
         if self.model_sha256 and not _is_sha256(self.model_sha256):
             raise BundleError(f"the manifest's model_sha256 is {self.model_sha256!r}; 64 hex digits are expected")
         # Brought to what JSON can hold, so that a manifest equals the one that is read back.
         object.__setattr__(self, "labels", replace(self.labels, explicit_colours=True))
         object.__setattr__(self, "scores", _plain(self.scores, "scores"))
         object.__setattr__(self, "provenance", _plain(self.provenance, "provenance"))
+        object.__setattr__(self, "comparison", _plain(self.comparison, "comparison"))
 
     @property
     def version(self) -> str:
@@ -87,6 +90,7 @@ class Manifest:
             "ignore_colour": [int(value) for value in self.labels.ignore_colour],
             "scores": self.scores,
             "provenance": self.provenance,
+            **({"comparison": self.comparison} if self.comparison else {}),
         }
         return json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -124,6 +128,7 @@ class Manifest:
             scores=_field(fields, "scores", dict),
             provenance=_field(fields, "provenance", dict),
             created=_field(fields, "created", str),
+            comparison=_field(fields, "comparison", dict) if "comparison" in fields else {},
         )
 
 
