@@ -19,7 +19,7 @@ from scipy import sparse
 from data.errors import ConfigError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 Sides = int | tuple[int, int]
 """One number for both directions, or one each for height and width."""
@@ -126,8 +126,8 @@ def transposed_size(
 
 
 def convolution_matrix(
-    kernel: NDArray[np.float64],
-    input_size: tuple[int, int],
+    kernel: ArrayLike,
+    input_size: Sides,
     stride: Sides = 1,
     padding: Sides = 0,
     dilation: Sides = 1,
@@ -150,6 +150,7 @@ def convolution_matrix(
     Raises:
         ConfigError: the kernel does not fit the picture, or the groups not the channels.
     """
+    kernel, input_size = np.asarray(kernel), both(input_size)
     if kernel.ndim == 2:
         return _plane_matrix(kernel, input_size, stride, padding, dilation)
     if kernel.ndim != 4 or groups < 1 or min(kernel.shape[:2]) < 1 or kernel.shape[0] % groups:

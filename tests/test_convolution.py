@@ -180,6 +180,11 @@ def test_a_2x2_kernel_over_a_3x3_picture_is_a_4x9_matrix() -> None:
     assert (matrix.T @ np.array([37, 47, 67, 77])).tolist() == [37, 121, 94, 178, 500, 342, 201, 499, 308]
 
 
+def test_a_list_and_one_number_for_both_sides_do_as_well() -> None:
+    found = convolution_matrix([[1, 2], [3, 4]], 3)
+    assert np.array_equal(found.toarray(), convolution_matrix(np.array([[1, 2], [3, 4]]), (3, 3)).toarray())
+
+
 def test_two_channels_in_two_groups_are_two_blocks() -> None:
     kernel = np.array([[[[1.0, 2.0]]], [[[3.0, 4.0]]]])
     assert convolution_matrix(kernel, (1, 3), groups=2).toarray().tolist() == [

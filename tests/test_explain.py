@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import subprocess
+import sys
 from itertools import product
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -250,6 +254,7 @@ def test_a_kernel_that_changes_nothing_is_told_as_such() -> None:
         (["--kernel=[[1,2],[3]]"], "rows of 2, 1 numbers"),
         (["--kernel=[]"], "rows of no numbers"),
         (["--kernel=[[.nan,1]]"], "not finite"),
+        (["--kernel=[[1.0e+200]]"], "beyond 1e+100"),
     ],
 )
 def test_options_that_make_no_convolution_get_one_line_and_exit_status_1(options, message, capsys) -> None:
@@ -340,6 +345,18 @@ def test_it_runs_where_torch_is_not_installed(tmp_path) -> None:
     run_without_training_packages(program, str(tmp_path))
     assert (tmp_path / "explain.html").is_file()
     run_without_training_packages("from model.cli import main\nassert main(['explain']) == 0\n")
+
+
+def test_a_terminal_without_the_letters_gets_question_marks() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "model.cli", "explain"],
+        cwd=Path(__file__).resolve().parent.parent,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"w00 w01   ? w10 w11" in done.stdout
 
 
 def test_numbers_are_short_and_counts_in_groups() -> None:

@@ -159,7 +159,7 @@ def prepare_forms(factor: int, side: int = SIDE) -> dict[str, Form]:
 def _matrix_forms(
     kernel: NDArray[np.float32], coarse: NDArray[np.float32], fine: tuple[int, int], factor: int, padding: int
 ) -> dict[str, Form]:
-    sparse = convolution_matrix(kernel, fine, factor, padding).T.tocsr()  # type: ignore[arg-type]
+    sparse = convolution_matrix(kernel, fine, factor, padding).T.tocsr()
     vector = coarse.ravel()
     found: dict[str, Form] = {"sparse_matrix": lambda: (sparse @ vector).reshape(fine)}
     if sparse.shape[0] * sparse.shape[1] <= MOST_ENTRIES:

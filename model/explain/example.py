@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 LARGEST: Final = 4096
 """Entries of a matrix that is worked out and shown; larger ones are counted."""
 
+LARGEST_NUMBER: Final = 1e100
+"""Of a kernel, so that its square is still a number."""
+
 LARGEST_KERNEL: Final = 1024
 """Side of a kernel."""
 
@@ -49,8 +52,8 @@ class Example:
                 f"a kernel of {size(self.kernel.shape)}: give a side, or rows of numbers, {LARGEST_KERNEL} to a side "
                 "at most"
             )
-        if not np.isfinite(self.kernel).all():
-            raise ConfigError("the kernel holds numbers that are not finite")
+        if not (np.abs(self.kernel) <= LARGEST_NUMBER).all():
+            raise ConfigError(f"the kernel holds numbers that are not finite or beyond {LARGEST_NUMBER:g}")
         convolution_size(self.input_size, self.kernel_size, self.stride, self.padding, self.dilation)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Final
 
 from rich import box
@@ -25,6 +26,8 @@ WIDEST: Final = 100
 
 def print_lesson(chapters: list[Chapter], console: Console) -> None:
     """Print all chapters, as wide as the console and no wider than is read with ease."""
+    if isinstance(console.file, io.TextIOWrapper):
+        console.file.reconfigure(errors="replace")  # a terminal that has no Greek and no arrows is no fault
     width = min(console.width, WIDEST)
     console.print(Text(TITLE, style="bold"), width=width)
     for index, chapter in enumerate(chapters):
