@@ -10,7 +10,7 @@ QUICK  ?=
 FCN    := .venv/bin/fcn
 STARTED := $(shell date +%s)
 
-.PHONY: help install demo test browser lint train compare export serve bench clean
+.PHONY: help install demo test browser lint train compare export serve bench audit clean
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ serve: install  ## Serve BUNDLE on PORT
 bench: install  ## Measure engines and forms of upsampling side by side (QUICK=1: fewer rounds)
 	.venv/bin/python benchmarks/engines.py $(if $(QUICK),--quick)
 	.venv/bin/python benchmarks/forms.py $(if $(QUICK),--quick)
+
+audit: install  ## Look the pinned packages up in the OSV database; says so where it cannot be reached
+	.venv/bin/python scripts/audit.py
 
 clean:  ## Remove what the demo, the tests and the tools made; runs/ stays
 	rm -rf demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
