@@ -109,6 +109,9 @@ def compare(
     upsampler_epochs: int = 6,
     latency: bool = True,
     pictures: int = 3,
+    reconstruction: bool = True,
+    reconstruction_factor: int = 4,
+    reconstruction_steps: int = 400,
     report_only: bool = False,
 ) -> None:
     """Compare learned with fixed upsampling on labelled pictures, and write a report that says what it is worth.
@@ -135,6 +138,9 @@ def compare(
         upsampler_epochs: upsampler-only: passes over those maps.
         latency: Time every arm in OpenVINO.
         pictures: Pictures shown in the report; 0 keeps the data out of it.
+        reconstruction: Also reduce pictures and bring them back in every way, a minute's work.
+        reconstruction_factor: How far a side is reduced: 2, 4 or 8.
+        reconstruction_steps: Of the training of each way back that learns.
         report_only: Train nothing, make the report from the results that are there.
     """
     from model.compare.experiment import compare as compare_arms
@@ -152,6 +158,9 @@ def compare(
         upsampler_epochs=upsampler_epochs,
         latency=latency,
         pictures=pictures,
+        reconstruction=reconstruction,
+        reconstruction_factor=reconstruction_factor,
+        reconstruction_steps=reconstruction_steps,
     )
     report = compare_arms(config, out, report_only=report_only)
     _say(f"report: {report}")

@@ -47,7 +47,7 @@ TINY = TrainConfig(
     loss=LossConfig(lovasz=0.5),
     fit=FitConfig(epochs=2, precision="32-true", progress=False, ema=0.9, threads=1),  # many runs share the cores
 )
-CONFIG = CompareConfig(TINY, strides=(8,), seeds=1, latency=False, pictures=1)
+CONFIG = CompareConfig(TINY, strides=(8,), seeds=1, latency=False, pictures=1, reconstruction=False)
 
 
 @pytest.fixture(scope="module")

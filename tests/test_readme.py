@@ -69,7 +69,7 @@ def run(command: str, place: Path, environment: dict[str, str]) -> str:
 def quick(command: str) -> str:
     """The command with what makes it short."""
     if command.startswith("fcn compare"):
-        return f"{command} {QUICK} --seeds=2 --strides=[8]"
+        return f"{command} {QUICK} --seeds=2 --strides=[8] --reconstruction_steps=20"
     if "--resume" in command:
         return f"{command} --fit.epochs=2"
     return f"{command} {QUICK}" if command.startswith("fcn train") else command

@@ -17,6 +17,9 @@ Mode = Literal["end-to-end", "upsampler-only"]
 
 STRIDES: Final = (32, 16, 8, 4)
 
+REDUCTIONS: Final = (2, 4, 8)
+"""How far a picture may be reduced before it is brought back."""
+
 BASELINE: Final[UpsamplerName] = "bilinear"
 """What every other upsampler is compared with."""
 
@@ -69,6 +72,9 @@ class CompareConfig:
         bootstrap: Resamples of the pictures.
         latency: Export one network an arm and time it in OpenVINO.
         pictures: Pictures shown in the report; 0 keeps the data out of it.
+        reconstruction: Also bring back reduced pictures in every way, a minute's work.
+        reconstruction_factor: Sides of a picture over those of its summary: 2, 4 or 8.
+        reconstruction_steps: Of the training of each way back that learns.
     """
 
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -83,6 +89,9 @@ class CompareConfig:
     bootstrap: int = 2000
     latency: bool = True
     pictures: int = 3
+    reconstruction: bool = True
+    reconstruction_factor: int = 4
+    reconstruction_steps: int = 400
 
     def __post_init__(self) -> None:
         known = get_args(UpsamplerName)
@@ -108,6 +117,10 @@ class CompareConfig:
             raise ConfigError(f"bootstrap is {self.bootstrap}: fewer than 100 resamples give no 95 % interval")
         if self.pictures < 0:
             raise ConfigError(f"pictures is {self.pictures}: 0 (none) or more")
+        if self.reconstruction_factor not in REDUCTIONS:
+            raise ConfigError(f"reconstruction_factor is {self.reconstruction_factor}: choose from {REDUCTIONS}")
+        if self.reconstruction_steps < 1:
+            raise ConfigError(f"reconstruction_steps is {self.reconstruction_steps}: 1 or more")
 
     @property
     def arms(self) -> list[Arm]:

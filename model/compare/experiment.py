@@ -22,6 +22,7 @@ from model.compare.impulses import all_impulses
 from model.compare.latency import measure_latency
 from model.compare.measures import Measurement, measure_split
 from model.compare.pairing import digest, shared_digests, start_network
+from model.compare.reconstruction.experiment import reconstruct
 from model.compare.report import write_report
 from model.compare.results import ArmResult, json_bytes, read_result, result_file, write_result, write_whole
 from model.compare.scoremaps import open_score_maps, store_score_maps
@@ -106,6 +107,8 @@ class _Experiment:
         """Do what is left to do."""
         config, folder = self._config, self._folder
         self._write_plan()
+        if config.reconstruction:  # a minute; what cannot work there is found before the hours of training
+            reconstruct(config, folder.root, self._train, self._scored, self._say)
         jobs = []
         for seed in config.seed_values:
             for arm in config.arms:

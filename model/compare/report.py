@@ -16,12 +16,15 @@ from model.compare.figures import bin_name, draw_classes, draw_curves, draw_diff
 from model.compare.gallery import show_changes
 from model.compare.kernel_figures import draw_frequencies, draw_kernels
 from model.compare.modes import MODES
+from model.compare.reconstruction.gallery import BRIGHTEST
+from model.compare.reconstruction.section import open_section
 from model.compare.results import json_bytes, write_whole
 from model.compare.summary import summarise
 
 if TYPE_CHECKING:
     from model.compare.config import Arm
     from model.compare.folder import ComparisonFolder, Plan
+    from model.compare.reconstruction.section import Section
     from model.compare.results import ArmResult
     from model.compare.svg import Drawing
 
@@ -47,11 +50,13 @@ def write_report(folder: ComparisonFolder) -> Path:
             f"Missing: {'; '.join(missing)}"
         )
     # What was written is what is shown: both pages are made of the JSON as it will be read back.
-    data = json_bytes(summarise(plan, results, folder.latency(), missing, folder.forms()))
+    section = open_section(folder.root, plan.config)
+    summary = summarise(plan, results, folder.latency(), missing + section.missing, folder.forms())
+    data = json_bytes(summary | {"reconstruction": section.summary})
     report: dict[str, Any] = json.loads(data)
     write_whole(folder.root / "report.json", data)
     first = {arm: result for (arm, seed), result in results.items() if seed == complete[0]}
-    values = _values(folder, plan, report, first)
+    values = _values(folder, plan, report, first, section)
     write_whole(folder.root / "report.md", _render("report.md.jinja", values).encode())
     path = folder.root / "report.html"
     write_whole(path, _render("report.html.jinja", values).encode())
@@ -59,7 +64,7 @@ def write_report(folder: ComparisonFolder) -> Path:
 
 
 def _values(
-    folder: ComparisonFolder, plan: Plan, report: dict[str, Any], first: dict[Arm, ArmResult]
+    folder: ComparisonFolder, plan: Plan, report: dict[str, Any], first: dict[Arm, ArmResult], section: Section
 ) -> dict[str, Any]:
     """What both templates use."""
     drawings: list[Drawing | None] = [
@@ -70,6 +75,7 @@ def _values(
         draw_kernels([result for result in first.values() if result.ends], list(plan.labels.names)),
         draw_frequencies(report),
         draw_curves(report),
+        *section.drawings(report["reconstruction"]),
     ]
     return {
         "report": report,
@@ -79,6 +85,8 @@ def _values(
             (name, "#{:02x}{:02x}{:02x}".format(*colour))
             for name, colour in zip(plan.labels.names, plan.labels.palette, strict=True)
         ],
+        "strips": section.strips(report["reconstruction"]),
+        "brightest": BRIGHTEST,
         "gallery": show_changes(folder.gallery(), first, plan.labels),
         "recipe": yaml.safe_dump(report["config"], sort_keys=False, default_flow_style=None, width=100),
         "css": Markup((Path(__file__).parent / "report.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
@@ -99,6 +107,10 @@ def _render(template: str, values: dict[str, Any]) -> str:
         "points": _points,
         "count": _count,
         "interval": _interval,
+        "decibels": _decibels,
+        "signed": _signed,
+        "between": _between,
+        "signed_between": _signed_between,
         "bin": bin_name,
         "seconds": _seconds,
         "milliseconds": _milliseconds,
@@ -118,6 +130,22 @@ def _points(value: float | None, digits: int = 2) -> str:
 
 def _interval(value: dict[str, float] | None) -> str:
     return "–" if value is None else f"{_points(value['low'])} to {_points(value['high'])}"
+
+
+def _decibels(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.2f}".replace("-", "−")
+
+
+def _between(value: dict[str, float] | None, digits: int = 1) -> str:
+    return "" if value is None else f"{value['low']:.{digits}f} to {value['high']:.{digits}f}"
+
+
+def _signed_between(value: dict[str, float] | None) -> str:
+    return "–" if value is None else f"{_signed(value['low'])} to {_signed(value['high'])}"
 
 
 def _count(value: float | None) -> str:

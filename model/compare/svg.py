@@ -28,6 +28,9 @@ _SERIES: Final = {
     "nearest": "#0b0c16",
     "bicubic": "#0b0c17",
     "dysample": "#0b0c18",
+    "learned-wide": "#0b0c19",
+    "learned-decoder": "#0b0c1a",
+    "autoencoder": "#0b0c1b",
 }
 """Stand-ins: matplotlib draws in these, and the page's style sheet says what they look like."""
 
