@@ -43,6 +43,11 @@ def _say(*lines: str) -> None:
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
+def _complain(fault: str) -> None:
+    """One line on standard error."""
+    Console(stderr=True).print(Text.assemble(("error:", "red"), f" {fault}"), highlight=False, soft_wrap=True)
+
+
 def _quoted(path: Path) -> str:
     """A path as a shell takes it, for commands that are offered to be copied."""
     return shlex.quote(str(path))
@@ -381,8 +386,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             allow_abbrev=False,  # a typing error is no shorter name
         )
     except FcnError as error:
-        Console(stderr=True).print(Text.assemble(("error:", "red"), f" {error}"), highlight=False, soft_wrap=True)
+        _complain(str(error))
         return 130 if isinstance(error, StoppedError) else 1
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in {"", "data", "model", "service"}:
+            raise  # a fault of ours
+        _complain(f"this command needs {missing}, which is not installed: pip install 'fcn-segmenter[train]'")
+        return 1
     except KeyboardInterrupt:
         return 130
     return int(status or 0)

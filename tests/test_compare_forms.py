@@ -94,5 +94,8 @@ def test_times_that_are_missing_or_damaged_are_none(measured: dict, tmp_path: Pa
     assert folder.forms() == measured
     folder.forms_file.write_text("[1")
     assert folder.forms() == {}
-    folder.forms_file.write_text("[1]")
+    for damaged in ([1], {}, {**measured, "rows": 5}, {**measured, "rows": [5]}, {**measured, "rows": [{"form": "a"}]}):
+        folder.forms_file.write_bytes(json_bytes(damaged))
+        assert folder.forms() == {}
+    folder.forms_file.write_bytes(json_bytes({name: value for name, value in measured.items() if name != "rounds"}))
     assert folder.forms() == {}

@@ -84,5 +84,18 @@ def test_every_module_is_imported_without_the_training_packages(modules: tuple[s
     run_without_training_packages("".join(f"importlib.import_module({name!r})\n" for name in modules))
 
 
+def test_a_command_that_needs_them_says_so_in_one_line() -> None:
+    program = """
+import contextlib, io
+from model.cli import main
+told = io.StringIO()
+with contextlib.redirect_stderr(told):
+    assert main(["train", "--data.name", "shapes"]) == 1
+(line,) = told.getvalue().splitlines()
+assert "which is not installed: pip install 'fcn-segmenter[train]'" in line, line
+"""
+    run_without_training_packages(program)
+
+
 def test_a_picture_is_segmented_without_the_training_packages(tiny_bundle: Bundle) -> None:
     run_without_training_packages(PREDICT, str(tiny_bundle.root))

@@ -214,7 +214,13 @@ class ComparisonFolder:
 
     def forms(self) -> dict[str, Any]:
         """Times of the forms of a transposed convolution, from ``measure_forms``; empty where not measured."""
-        return _object(self.forms_file)
+        found = _object(self.forms_file)
+        rows = found.get("rows")
+        whole = {"rows", "side", "rounds", "threads", "precision", "processor", "git_commit"} <= found.keys()
+        if not whole or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            return {}
+        known = {"scale_factor", "form", "multiplications", "milliseconds", "spread"}
+        return found if all(known <= row.keys() for row in rows) else {}
 
 
 def _object(path: Path) -> dict[str, Any]:
