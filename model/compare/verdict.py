@@ -50,25 +50,29 @@ def verdict(arms: list[dict[str, Any]], comparisons: list[dict[str, Any]], seeds
 
 def _shown(comparisons: list[dict[str, Any]]) -> list[str]:
     """One part of a sentence for each upsampler and direction, the strides inside it."""
-    told = []
+    told: list[str] = []
     for upsampler in dict.fromkeys(c["upsampler"] for c in _best_first(comparisons)):
         for call in ("better", "worse"):
+            found = [c for c in comparisons if c["upsampler"] == upsampler and c["miou"]["call"] == call]
+            # What the numbers are is told with the first ones.
             places = [
-                f"at stride {c['stride']} by {_amount(c)}"
-                for c in comparisons
-                if c["upsampler"] == upsampler and c["miou"]["call"] == call
+                f"by {_amount(c, whole=not told and not index)} at stride {c['stride']}"
+                for index, c in enumerate(found)
             ]
             if places:
                 told.append(f"{upsampler} upsampling is {call} than {BASELINE} {_list(places)}")
     return told
 
 
-def _amount(comparison: dict[str, Any]) -> str:
+def _amount(comparison: dict[str, Any], *, whole: bool) -> str:
     """``1.20 points of mIoU (95 % interval over seeds 0.80 to 1.60)``, the direction told elsewhere."""
     miou = comparison["miou"]
     ends = sorted(abs(miou["over_seeds"][end]) for end in ("low", "high"))
     low, high = (f"{100 * end:.2f}" for end in ends)
-    return f"{abs(100 * miou['mean']):.2f} points of mIoU (95 % interval over seeds {low} to {high})"
+    points = f"{abs(100 * miou['mean']):.2f}"
+    if whole:
+        return f"{points} points of mIoU (95 % interval over seeds {low} to {high})"
+    return f"{points} ({low} to {high})"
 
 
 def _recommend(arms: list[dict[str, Any]], comparisons: list[dict[str, Any]]) -> tuple[str, str]:
