@@ -204,8 +204,8 @@ class LabelMap:
         """Write ``labels.txt``: one class name a line, in the order of the indices."""
         path.write_text("".join(f"{name}\n" for name in self.names), encoding="utf-8")
 
-    def write_cvat(self, path: Path) -> None:
-        """Write CVAT's ``labelmap.txt``; the ignored colour stands last, under the name ``void``.
+    def refuse_cvat_names(self) -> None:
+        """Refuse to write CVAT's ``labelmap.txt`` where it would be read back as something else.
 
         Raises:
             LabelError: a class has one of the names that mean the ignored colour in such a file.
@@ -213,6 +213,14 @@ class LabelMap:
         for name in self.names:
             if name.lower() in _IGNORE_NAMES:
                 raise LabelError(f"class {name!r} would be read back as the ignored colour: rename it")
+
+    def write_cvat(self, path: Path) -> None:
+        """Write CVAT's ``labelmap.txt``; the ignored colour stands last, under the name ``void``.
+
+        Raises:
+            LabelError: as in ``refuse_cvat_names``.
+        """
+        self.refuse_cvat_names()
         rows = [*zip(self.names, self.palette, strict=True), ("void", self.ignore_colour)]
         body = "".join(f"{name}:{r},{g},{b}::\n" for name, (r, g, b) in rows)
         path.write_text(f"# label:color_rgb:parts:actions\n{body}", encoding="utf-8")

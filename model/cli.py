@@ -31,6 +31,7 @@ from model.config import (
     UpsamplerName,
 )
 from model.runtime.engine import EngineConfig
+from model.runtime.formats import FolderFormat, LabelStudioConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -265,6 +266,8 @@ def predict(
     overlay: bool = True,
     opacity: float = 0.5,
     overwrite: bool = False,
+    format: FolderFormat = "png",
+    label_studio: LabelStudioConfig = LabelStudioConfig(),
     engine: EngineConfig = EngineConfig(),
 ) -> int:
     """Label every picture of a folder: palette PNGs and overlays. What is done already is skipped.
@@ -276,15 +279,29 @@ def predict(
         overlay: Write overlays too.
         opacity: Of the overlays, 0 to 1.
         overwrite: Label again what is done already.
+        format: What else to write for another tool: cvat (Segmentation mask 1.1), coco (one JSON file) or
+            label-studio (tasks with predictions).
+        label_studio: Names in a project of Label Studio.
         engine: How the network is run.
     """
     from model.runtime.folder import predict_folder
 
-    summary = predict_folder(bundle, pictures, out, engine, overlay=overlay, opacity=opacity, overwrite=overwrite)
+    summary = predict_folder(
+        bundle,
+        pictures,
+        out,
+        engine,
+        overlay=overlay,
+        opacity=opacity,
+        overwrite=overwrite,
+        form=format,
+        label_studio=label_studio,
+    )
     _say(
         f"{summary.written} labelled in {summary.seconds:.1f} s, {summary.skipped} done before, "
         f"{len(summary.failed)} could not be read",
         f"written to {out}",
+        *([f"for {format}: {summary.exported}"] if summary.exported else []),
     )
     return 1 if summary.failed else 0
 

@@ -6,7 +6,6 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from fastapi import FastAPI, Request  # noqa: TC002 - FastAPI reads the types of a route when it is added
 from starlette.responses import Response  # noqa: TC002 - the same
 
@@ -15,6 +14,7 @@ from model.runtime.brush import brush_regions
 from service.document import kind_of, read_base64, read_document
 from service.errors import ServiceError, as_service_error
 from service.label_config import LabelConfig, read_label_config
+from service.masks import tally
 from service.numbers import write_numbers
 from service.pipeline import Answer
 
@@ -129,12 +129,15 @@ def _prediction(
     """A prediction, written by hand: the run lengths are too long for the parser's own lists."""
     secret = secrets.token_hex(8)
     regions = []
-    for region, rle in brush_regions(segmentation, labels, config.from_name, config.to_name, MAX_RUNS):
+    counts, sums = tally(segmentation)
+    scores = {index: float(sums[index]) / (255 * float(counts[index])) for index in labels if counts[index]}
+    names = (config.from_name, config.to_name)
+    for region, rle in brush_regions(segmentation.label_map, labels, scores, *names, most_runs=MAX_RUNS):
         watch.check()
         region["value"]["rle"] = secret
         before, after = json.dumps(region).split(f'"{secret}"')
         regions.append(b"".join([before.encode(), *write_numbers(rle), after.encode()]))
-    score = float(np.mean(segmentation.confidence, dtype=np.float64)) / 255
+    score = float(sums.sum()) / (255 * segmentation.label_map.size)
     head = json.dumps({"model_version": version, "score": round(score, 6)}).encode()[:-1]
     return head + b', "result": [' + b", ".join(regions) + b"]}"
 

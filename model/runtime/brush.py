@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.runtime.predictor import Segmentation
-
 _CHANNELS: Final = 4
 _VALUE_BITS: Final = 8
 _LENGTH_BITS: Final = np.array([3, 4, 8, 16], dtype=np.int64)
@@ -66,8 +64,9 @@ def encode_brush(mask: NDArray[np.bool_], most_runs: int | None = None) -> NDArr
 
 
 def brush_regions(
-    segmentation: Segmentation,
+    label_map: NDArray[np.uint8],
     labels: Mapping[int, str],
+    scores: Mapping[int, float],
     from_name: str,
     to_name: str,
     most_runs: int | None = None,
@@ -75,8 +74,9 @@ def brush_regions(
     """A result of Label Studio for every class that is present.
 
     Args:
-        segmentation: Of one picture.
+        label_map: Class indices, shape (H, W).
         labels: What Label Studio calls each class, by id; a class that is not here is left out.
+        scores: Mean probability of the classes, by id, 0 to 1; of those that are here.
         from_name: Name of the BrushLabels tag in the labelling configuration.
         to_name: Name of the Image tag there.
         most_runs: As in ``encode_brush``.
@@ -87,14 +87,12 @@ def brush_regions(
     Raises:
         ImageError: as in ``encode_brush``.
     """
-    height, width = segmentation.label_map.shape
-    present = np.bincount(segmentation.label_map.reshape(-1), minlength=256)
+    height, width = label_map.shape
+    present = np.bincount(label_map.reshape(-1), minlength=256)
     for index, label in labels.items():
         if not present[index]:
             continue
-        mask = segmentation.label_map == index
-        score = float(np.mean(segmentation.confidence, where=mask, dtype=np.float64)) / 255
-        result = {
+        result: dict[str, Any] = {
             "id": f"class-{index}",
             "from_name": from_name,
             "to_name": to_name,
@@ -102,10 +100,11 @@ def brush_regions(
             "original_width": width,
             "original_height": height,
             "image_rotation": 0,
-            "score": round(score, 6),
             "value": {"format": "rle", "brushlabels": [label]},
         }
-        yield result, encode_brush(mask, most_runs)
+        if index in scores:
+            result["score"] = round(scores[index], 6)
+        yield result, encode_brush(label_map == index, most_runs)
 
 
 def _header(values: int) -> NDArray[np.uint8]:

@@ -21,7 +21,9 @@ from data.errors import ConfigError, ImageError
 from data.pixels import read_image
 from model.runtime.bundle import read_bundle
 from model.runtime.engine import DEFAULT_CONFIG
-from model.runtime.journal import LABEL_MAPS, OVERLAYS, Entry, open_journal, write_whole
+from model.runtime.exports import refuse_export, write_export
+from model.runtime.formats import LabelStudioConfig
+from model.runtime.journal import ANSWERS, LABEL_MAPS, OVERLAYS, Entry, open_journal, write_whole
 from model.runtime.pictures import find_pictures
 from model.runtime.predictor import Predictor
 
@@ -35,13 +37,18 @@ if TYPE_CHECKING:
 
     from data.labels import LabelMap
     from model.runtime.engine import EngineConfig
+    from model.runtime.formats import FolderFormat
     from model.runtime.journal import Journal
     from model.runtime.pictures import Picture
+    from model.runtime.predictor import Segmentation
 
 _AHEAD: Final = 2
 """Pictures decoded before their turn, and answers being written: this and no more is held in memory."""
 
 _LONGEST_JPEG_SIDE: Final = 65_500
+
+
+_LABEL_STUDIO: Final = LabelStudioConfig()
 
 
 @dataclass(frozen=True)
@@ -53,12 +60,14 @@ class FolderSummary:
         skipped: Pictures that were done before.
         failed: Pictures that could not be read, each with the reason.
         seconds: Time taken.
+        exported: What was made of all of them for another tool, or None.
     """
 
     written: int
     skipped: int
     failed: tuple[tuple[Path, str], ...]
     seconds: float
+    exported: Path | None = None
 
 
 def predict_folder(
@@ -70,6 +79,8 @@ def predict_folder(
     overlay: bool = True,
     opacity: float = 0.5,
     overwrite: bool = False,
+    form: FolderFormat = "png",
+    label_studio: LabelStudioConfig = _LABEL_STUDIO,
     console: Console | None = None,
 ) -> FolderSummary:
     """Segment a picture, or every picture of a folder and its subfolders.
@@ -77,7 +88,8 @@ def predict_folder(
     ``out/label_maps`` gets palette PNGs of class indices, ``out/overlays`` the coloured pictures,
     ``out/manifest.json`` says which model made them and ``out/predictions.jsonl`` holds a line a
     picture. What is done, unchanged since and made by the same model is not done again. A picture that
-    cannot be read is reported and passed over.
+    cannot be read is reported and passed over. A form beside PNG is made of the label maps when all are
+    there: a run that was broken off goes on, and a second form takes no second run of the network.
 
     Args:
         bundle_path: The bundle's folder.
@@ -87,18 +99,21 @@ def predict_folder(
         overlay: Whether to write overlays.
         opacity: Of the class colours in them, 0 to 1.
         overwrite: Do these pictures again, and remove what another model has left in ``out``.
+        form: What to make of all label maps for another tool; ``png`` makes nothing more.
+        label_studio: Names in a project of Label Studio, for that form.
         console: Where progress and faults are shown; standard error by default.
 
     Raises:
         BundleError: the bundle cannot be used.
         ConfigError: ``out`` holds another model's answers or somebody else's files, or cannot be written.
-        DataError: there is no picture.
+        DataError: there is no picture, or what ``refuse_export`` and ``write_export`` raise.
     """
     if not 0 <= opacity <= 1:
         raise ConfigError(f"opacity is {opacity}; 0 (the picture alone) to 1 (the colours alone) is possible")
     started = time.monotonic()
     bundle = read_bundle(bundle_path)
-    listed = find_pictures(pictures, skip=(out / LABEL_MAPS, out / OVERLAYS))
+    refuse_export(form, bundle.manifest)
+    listed = find_pictures(pictures, skip=[out / name for name in ANSWERS])
     try:
         journal = open_journal(out, bundle, overwrite)
         wanted_opacity = opacity if overlay else None
@@ -109,6 +124,9 @@ def predict_folder(
             predictor = Predictor(bundle, config)
             predictor.warm_up()
             failed = job.run(todo, predictor)
+        unread = {path for path, _ in failed}
+        done = journal.entries(picture.name for picture in listed if picture.path not in unread)
+        exported = write_export(form, out, bundle.manifest, done, label_studio)
     except OSError as error:
         raise ConfigError(f"{out} cannot be written ({error}): free space or name another folder") from error
     return FolderSummary(
@@ -116,6 +134,7 @@ def predict_folder(
         skipped=len(listed) - len(todo),
         failed=tuple(failed),
         seconds=time.monotonic() - started,
+        exported=exported,
     )
 
 
@@ -145,7 +164,7 @@ class _Job:
                         self.console.print(f"passed over: {error}", style="yellow", markup=False, soft_wrap=True)
                     else:
                         answer = predictor.predict(image)
-                        writing.append(writers.submit(self._write, picture, status, image, answer.label_map))
+                        writing.append(writers.submit(self._write, picture, status, image, answer))
                     while len(writing) > _AHEAD:
                         self.journal.add(writing.popleft().result())
                     progress.advance(task)
@@ -157,9 +176,8 @@ class _Job:
             writers.shutdown(cancel_futures=True)
         return failed
 
-    def _write(
-        self, picture: Picture, status: os.stat_result, image: NDArray[np.uint8], label_map: NDArray[np.uint8]
-    ) -> Entry:
+    def _write(self, picture: Picture, status: os.stat_result, image: NDArray[np.uint8], answer: Segmentation) -> Entry:
+        label_map = answer.label_map
         height, width = label_map.shape
         label_path, overlay_path = _label_path(picture), None
         write_whole(self.out / label_path, encode_label_png(label_map, self.labels))
@@ -169,6 +187,7 @@ class _Job:
             overlay_path = f"{OVERLAYS}/{picture.stem}.{'jpg' if fits else 'png'}"
             write_whole(self.out / overlay_path, _encode_jpeg(drawn) if fits else encode_png(drawn))
         counts = np.bincount(label_map.ravel(), minlength=self.labels.num_classes)
+        present = {name: index for index, name in enumerate(self.labels.names) if counts[index]}
         return Entry(
             picture=picture.name,
             bytes=status.st_size,
@@ -178,10 +197,10 @@ class _Job:
             label_map=label_path,
             overlay=overlay_path,
             opacity=self.opacity or 0.0,
-            classes={
-                name: round(int(count) / label_map.size, 6)
-                for name, count in zip(self.labels.names, counts, strict=False)
-                if count
+            classes={name: round(int(counts[index]) / label_map.size, 6) for name, index in present.items()},
+            confidences={
+                name: round(float(np.mean(answer.confidence, where=label_map == index, dtype=np.float64)) / 255, 6)
+                for name, index in present.items()
             },
         )
 

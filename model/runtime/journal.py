@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final
+import shutil
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import IO, TYPE_CHECKING, Final
 
 from data.errors import BundleError, ConfigError
 from model.runtime.bundle import MANIFEST_FILE, MODEL_FILE, Manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from model.runtime.bundle import Bundle
@@ -17,6 +20,15 @@ if TYPE_CHECKING:
 JOURNAL_FILE: Final = "predictions.jsonl"
 LABEL_MAPS: Final = "label_maps"
 OVERLAYS: Final = "overlays"
+
+COCO_FILE: Final = "coco.json"
+TASKS_FILE: Final = "label_studio.json"
+CVAT: Final = "cvat"
+CVAT_PARTS: Final = ("labelmap.txt", "ImageSets", "SegmentationClass", "SegmentationObject")
+"""What an export for CVAT holds; the folder may hold a person's own pictures beside it."""
+
+ANSWERS: Final = (LABEL_MAPS, OVERLAYS, CVAT)
+"""Folders whose pictures are answers and are not segmented themselves."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,8 @@ class Entry:
         overlay: Path of the overlay within it, or None.
         opacity: Of the overlay.
         classes: Share of the pixels of each class present, by name, 0 to 1.
+        confidences: Mean probability over the pixels of each class present, by name, 0 to 1; empty in a line
+            of an earlier version.
     """
 
     picture: str
@@ -44,6 +58,12 @@ class Entry:
     overlay: str | None
     opacity: float
     classes: dict[str, float]
+    confidences: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def stem(self) -> str:
+        """Path of the answer within a folder of answers, without an ending."""
+        return self.label_map.removeprefix(f"{LABEL_MAPS}/").removesuffix(".png")
 
 
 class Journal:
@@ -88,6 +108,10 @@ class Journal:
             return True
         return entry.overlay is not None and entry.opacity == opacity and (self._root / entry.overlay).is_file()
 
+    def entries(self, pictures: Iterable[str]) -> list[Entry]:
+        """The lines on these pictures, in their order; those without one are left out."""
+        return [self._entries[name] for name in pictures if name in self._entries]
+
     def add(self, entry: Entry) -> None:
         """Note a picture whose answers are on the disk; what it had under other names is removed."""
         former = self._entries.get(entry.picture)
@@ -99,8 +123,12 @@ class Journal:
             file.write(json.dumps(asdict(entry)) + "\n")
 
     def clear(self) -> None:
-        """Remove every answer that is noted here, and the notes."""
+        """Remove every answer that is noted here, the notes, and what was made of them for other tools."""
         self._remove({path for entry in self._entries.values() for path in _paths(entry)})
+        for name in (COCO_FILE, TASKS_FILE, f"{CVAT}.zip"):
+            (self._root / name).unlink(missing_ok=True)
+        for part in CVAT_PARTS:
+            remove(self._root / CVAT / part)
         self._entries.clear()
         self._path.unlink(missing_ok=True)
 
@@ -154,10 +182,30 @@ def _former(manifest_path: Path) -> str | None:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: a run that is killed leaves no half picture behind."""
+    with writing_whole(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def writing_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to, which takes its place when the block ends without an exception, and else is gone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder and all in it; a link is removed and not what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _paths(entry: Entry) -> list[str]:

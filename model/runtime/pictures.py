@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from data.errors import DataError
 from data.pixels import ENDINGS
-from model.runtime.journal import JOURNAL_FILE, LABEL_MAPS, OVERLAYS
+from model.runtime.journal import ANSWERS, JOURNAL_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -62,7 +62,7 @@ def _walk(root: Path, skip: Collection[Path]) -> Iterator[Path]:
     seen = {root.resolve()}  # a link to a folder above would go round for ever
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_unreadable):
         entered = []
-        answers = (LABEL_MAPS, OVERLAYS) if JOURNAL_FILE in files else ()
+        answers = ANSWERS if JOURNAL_FILE in files else ()
         for name in subfolders:
             place = (Path(folder) / name).resolve()
             if not name.startswith(".") and name not in answers and place not in seen and place not in skip:
