@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from data.errors import ConfigError, RunError
+from data.errors import ConfigError, DataError, RunError
 from data.sources.catalogue import SourceConfig, open_source
 from model.cli import main
 from model.compare.config import Arm, CompareConfig
@@ -204,6 +205,44 @@ def test_an_encoder_that_does_not_exist_is_told_before_any_training(tmp_path: Pa
     with pytest.raises(ConfigError, match="nonesuch"):
         compare(replace(CONFIG, train=train), tmp_path / "c")
     assert not (tmp_path / "c" / "runs").exists()
+
+
+def test_pictures_without_one_labelled_pixel_count_nowhere_and_a_split_of_such_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def folder(name: str, blank: int) -> Path:
+        root = tmp_path / name
+        for part in ("images", "masks", "splits"):
+            (root / part).mkdir(parents=True)
+        source = open_source(TINY.data)
+        names = [f"p{index}" for index in range(8)]
+        for index, stem in enumerate(names):
+            sample = source.load("train", index)
+            mask = sample.label_map if index >= blank else np.full_like(sample.label_map, 255)
+            Image.fromarray(sample.image).save(root / "images" / f"{stem}.png")
+            Image.fromarray(mask).save(root / "masks" / f"{stem}.png")
+        (root / "labels.txt").write_text("\n".join(source.label_map.names) + "\n", encoding="utf-8")
+        (root / "val.txt").write_text("\n".join(names[:3]) + "\n", encoding="utf-8")
+        (root / "train.txt").write_text("\n".join(names[3:]) + "\n", encoding="utf-8")
+        return root
+
+    def config(root: Path) -> CompareConfig:
+        train = replace(TINY, data=SourceConfig(name="folder", root=root), fit=replace(TINY.fit, epochs=1))
+        return replace(CONFIG, train=train, reconstruction=False)
+
+    compare(config(folder("one", blank=1)), tmp_path / "c")
+    found = result(tmp_path / "c", "learned").measurement
+    assert found.overlaps[0].sum() == found.by_width[0].sum() == found.calibration[0].sum() == 0
+    assert found.overlaps[1].sum() > 0
+    assert report(tmp_path / "c")["arms"][0]["miou"]["mean"] is not None
+    with pytest.raises(DataError, match="the 3 masks of split 'val' hold not one labelled pixel"):
+        compare(config(folder("all", blank=3)), tmp_path / "d")
+
+
+def test_an_encoder_without_features_at_a_stride_is_told_before_any_training(tmp_path: Path) -> None:
+    train = replace(TINY, model=replace(TINY.model, encoder="mit_b0"))
+    with pytest.raises(ConfigError, match=r"features .* needs some at every stride from 4"):
+        compare(replace(CONFIG, train=train, strides=(2 * 2,)), tmp_path / "c")
 
 
 def test_seeds_and_arms_do_not_belong_to_the_recipe() -> None:

@@ -99,10 +99,10 @@ def _is_done(
     try:
         part = read_part(path)
     except RunError as error:
-        say(f"[yellow]reconstruction: {error}: made again[/yellow]")
+        say(f"reconstruction: {error}: made again")
         return False
     if part.identity != expected or part.pictures != pictures:
-        say(f"[yellow]reconstruction: {path.stem} has other pictures or another recipe: made again[/yellow]")
+        say(f"reconstruction: {path.stem} has other pictures or another recipe: made again")
         return False
     if not set(shown) <= set(part.shown):
         return False
