@@ -190,10 +190,17 @@ def test_inserting_zeros_gives_the_same_and_its_multiplications_are_told() -> No
     assert found["answer"].tolist() == torchs[0, 0].tolist()
     assert found["w, flipped"].tolist() == [[9, 8, 7], [6, 5, 4], [3, 2, 1]]
     assert int((found["zeros inserted"] != 0).sum()) == 4
+    parts = [found[f"{row}, {column}"] for row, column in product(("even", "odd"), repeat=2)]
+    assert [part.tolist() for part in parts] == [[[1, 3], [7, 9]], [[2], [8]], [[4, 6]], [[5]]]
+    for (row, column), part in zip(product((0, 1), repeat=2), parts, strict=True):
+        coarse, taps = torch.tensor([[[[1.0, 2], [3, 4]]]]), torch.tensor(part.copy())[None, None].float()
+        small = functional.conv_transpose2d(coarse, taps)
+        assert found["answer"][row::2, column::2].tolist() == small[0, 0].tolist()
     text = squeezed(printed(PLAIN))
+    assert "interleaved: 9, 6, 6 and 4 pixels" in text
     assert "25 places × 9 taps = 225 multiplications, of which 36 have no inserted zero" in text
     rows = table(PLAIN, "costs")
-    assert rows["×8, kernel 16"] == ("262 144", "1 048 576", "16 384", "14 400", "64")
+    assert rows["×8"] == ("262 144", "1 048 576", "16 384", "14 400", "64")
     assert rows["yours"] == ("36", "36", "16", "16", "2.25")
 
 
@@ -312,7 +319,7 @@ def test_the_text_holds_the_matrix_and_tables(folder) -> None:
     text = (folder / "explain.md").read_text(encoding="utf-8")
     assert text.startswith("# A transposed convolution is a matrix, transposed\n\n`fcn explain`\n")
     assert "\n│   · w00 w01   · w10 w11   ·   ·   · │\n" in text
-    assert "| ×8, kernel 16 | 262 144 | 1 048 576 | 16 384 | 14 400 | 64 |" in text
+    assert "| ×8 | 262 144 | 1 048 576 | 16 384 | 14 400 | 64 |" in text
     assert text.count("```") % 2 == 0
 
 
