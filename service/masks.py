@@ -1,4 +1,4 @@
-"""A segmentation as JSON: shares, mean confidences, and masks as COCO run lengths."""
+"""A segmentation as JSON: shares, mean confidences, and masks as COCO run lengths or polygons."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from pycocotools import mask as coco
 
 from data.drawing import encode_png
 from service.bands import bands
-from service.schema import ClassMask, ModelReference, RunLengths, SegmentAnswer
+from service.polygons import polygons_of
+from service.schema import ClassMask, ModelReference, MultiPolygon, RunLengths, SegmentAnswer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from model.runtime.bundle import Manifest
@@ -20,8 +23,20 @@ if TYPE_CHECKING:
     from service.options import SegmentOptions
 
 
-def json_answer(segmentation: Segmentation, manifest: Manifest, options: SegmentOptions) -> SegmentAnswer:
-    """Size, and for every class that is present its share, mean confidence and mask."""
+def json_answer(
+    segmentation: Segmentation, manifest: Manifest, options: SegmentOptions, check: Callable[[], None] = lambda: None
+) -> SegmentAnswer:
+    """Size, and for every class that is present its share, mean confidence and mask.
+
+    Args:
+        segmentation: Label 255 where a class is not wanted.
+        manifest: Gives names, colours and version.
+        options: Form of the masks, and whether maps are added.
+        check: Called between steps that may take long; what it raises ends the work.
+
+    Raises:
+        ServiceError: 422, polygons of noise.
+    """
     labels = segmentation.label_map
     height, width = labels.shape
     counts, confidences = tally(segmentation)
@@ -31,6 +46,7 @@ def json_answer(segmentation: Segmentation, manifest: Manifest, options: Segment
         # Once: run lengths go down the columns, and turning every mask takes far longer.
         columns = np.asfortranarray(labels)
         runs = {index: run_lengths(columns == index) for index in present}
+    polygons = polygons_of(labels, options.tolerance, check) if options.masks == "polygon" else {}
     classes = [
         ClassMask(
             id=index,
@@ -40,6 +56,7 @@ def json_answer(segmentation: Segmentation, manifest: Manifest, options: Segment
             share=float(counts[index]) / labels.size,
             confidence=float(confidences[index]) / (255 * float(counts[index])),
             rle=runs.get(index),
+            polygon=MultiPolygon(coordinates=polygons[index]) if index in polygons else None,
         )
         for index in present
     ]

@@ -84,7 +84,7 @@ class SegmentOptions(BaseModel):
         ge=0,
         le=100,
         allow_inf_nan=False,
-        description="For masks=polygon: how far, in pixels, a simplified border may lie from the mask's; "
+        description="For masks=polygon: of the simplification after Douglas and Peucker, in pixels; "
         "0 gives the mask's own border.",
     )
     maps: Flag = Field(

@@ -151,7 +151,7 @@ class Pipeline:
             if kept is not None:
                 keep_only(kept, segmentation)
             watch.check()
-            content, media_type = self._encode(image, segmentation, options)
+            content, media_type = self._encode(image, segmentation, options, watch)
         self.count(options.format, watch)
         return Answer(content, media_type, watch.seconds, {"ETag": tag})
 
@@ -198,9 +198,9 @@ class Pipeline:
             metrics.STAGE_SECONDS.labels(stage).observe(value)
 
     def _encode(
-        self, image: NDArray[np.uint8], segmentation: Segmentation, options: SegmentOptions
+        self, image: NDArray[np.uint8], segmentation: Segmentation, options: SegmentOptions, watch: Watch
     ) -> tuple[bytes, str]:
         if options.format == "json":
-            answer = json_answer(segmentation, self.predictor.bundle.manifest, options)
+            answer = json_answer(segmentation, self.predictor.bundle.manifest, options, watch.check)
             return answer.model_dump_json(exclude_none=True).encode(), "application/json"
         return image_answer(image, segmentation, self.labels, options), "image/png"

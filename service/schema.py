@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SkipValidation
 
 Colour = Annotated[tuple[int, int, int], Field(description="Red, green, blue, 0 to 255.")]
 
@@ -23,6 +23,20 @@ class RunLengths(BaseModel):
     counts: str = Field(description="Compressed run lengths.", examples=["RP10h4n0"])
 
 
+Point = Annotated[list[int], Field(min_length=2, max_length=2)]
+
+
+class MultiPolygon(BaseModel):
+    """A mask as GeoJSON's MultiPolygon (RFC 7946, 3.1.7), in pixels from the answer's top left corner, y downwards."""
+
+    type: Literal["MultiPolygon"] = "MultiPolygon"
+    coordinates: SkipValidation[list[list[list[Point]]]] = Field(
+        description="Polygons of rings of points (x, y). The first ring of a polygon is its outer one, with positive "
+        "area in (x, y); the others are holes. The last point of a ring is its first.",
+        examples=[[[[[0, 0], [4, 0], [4, 3], [0, 3], [0, 0]]]]],
+    )
+
+
 class ClassMask(BaseModel):
     """One class that is present in the picture."""
 
@@ -33,6 +47,7 @@ class ClassMask(BaseModel):
     share: float = Field(gt=0, le=1, description="Share of the picture's pixels.", examples=[0.3])
     confidence: float = Field(ge=0, le=1, description="Mean probability over the class's pixels.", examples=[0.94])
     rle: RunLengths | None = Field(default=None, description="With masks=rle, else left out.")
+    polygon: MultiPolygon | None = Field(default=None, description="With masks=polygon, else left out.")
 
 
 class SegmentAnswer(BaseModel):

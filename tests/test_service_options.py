@@ -393,3 +393,17 @@ def test_small_pieces_go_to_the_class_around_them(client):
     # Counted in the answer's pixels, and before classes are chosen.
     assert set(np.unique(ask(client, image, "min_area=4&resize=6x6", "P"))) == {0, 1}
     assert set(np.unique(ask(client, image, "min_area=5&classes=blue", "P"))) == {255}
+
+
+def test_json_with_polygons_holds_the_mask_of_each_class_in_pixels_of_the_answer(client, picture):
+    query = "format=json&masks=polygon&tolerance=0&classes=red,blue"
+    answer = client.post(f"/v1/segment?{query}", content=as_bytes(picture)).json()
+    red, blue = answer["classes"]
+    assert "rle" not in red
+    assert red["polygon"] == {
+        "type": "MultiPolygon",
+        "coordinates": [[[[0, 0], [35, 0], [35, 25], [0, 25], [0, 0]]]],
+    }
+    assert blue["polygon"]["coordinates"] == [[[[0, 25], [35, 25], [35, 50], [0, 50], [0, 25]]]]
+    small = client.post(f"/v1/segment?{query}&resize=14x10", content=as_bytes(picture)).json()
+    assert small["classes"][0]["polygon"]["coordinates"] == [[[[0, 0], [7, 0], [7, 5], [0, 5], [0, 0]]]]
