@@ -101,6 +101,13 @@ def test_score_and_mask_are_those_computed_by_hand():
     assert [segment["label"] for segment in answer(threshold=0.5)] == ["b"]
 
 
+def test_a_small_jpeg_whose_base64_looks_like_a_path_is_a_picture(client):
+    image = as_bytes(np.full((5, 6, 3), (255, 0, 0), dtype=np.uint8), "JPEG")
+    assert base64.b64encode(image).startswith(b"/9j/")
+    (segment,) = client.image_segmentation(image, threshold=0.1)
+    assert (segment.label, segment.mask.size) == ("red", (6, 5))
+
+
 @pytest.mark.parametrize("subtask", ["instance", "panoptic"])
 def test_other_subtasks_are_refused_with_what_is_possible(client, picture, subtask):
     with pytest.raises(HfHubHTTPError, match="subtask=semantic") as caught:
