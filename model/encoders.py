@@ -125,7 +125,10 @@ def _build(name: str, weights: str | None) -> nn.Module:
             "or prefix a timm name with tu-"
         ) from None
     except (ValueError, RuntimeError) as error:
-        raise ConfigError(f"encoder {name!r} cannot be built: {error}") from error
+        raise ConfigError(
+            f"encoder {name!r} cannot be built: {str(error).rstrip('.')}. An FCN needs features at each of the "
+            "strides 2 to 32, as convolutional encoders have them"
+        ) from error
     return module
 
 

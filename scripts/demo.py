@@ -99,6 +99,9 @@ def main() -> None:
     steps.run("train", "fcn", "train", "--config", HERE / "recipes" / f"{options.source}.yaml", *where, "--run", run)
     steps.run("evaluate", "fcn", "evaluate", run)
     steps.run("export", "fcn", "export", run)
+    comparison = out / "comparison"
+    if options.source == "shapes":  # on real photographs it takes hours: see recipes/compare-camvid.yaml
+        steps.run("compare", "fcn", "compare", comparison, "--config", HERE / "recipes" / "compare-shapes.yaml")
     steps.run("register", "fcn", "register", bundle, "--name", NAME)
     steps.run("build", "bentoml", "build")
     picture = unseen_picture(options.source, data, out)
@@ -108,6 +111,9 @@ def main() -> None:
     answer = json.loads((out / "answer.json").read_text())
     print(f"\nval mIoU {100 * scores['miou']:.2f}, pixel accuracy {100 * scores['pixel_accuracy']:.2f}")
     print("in the picture: " + ", ".join(f"{c['name']} {100 * c['share']:.1f} %" for c in answer["classes"]))
+    if comparison.is_dir():
+        verdict = json.loads((comparison / "report.json").read_text())["verdict"]
+        print("\nIs learned upsampling worth it on shapes? " + " ".join(verdict["sentences"]))
     print("\nWhere everything lies")
     rows = [
         ("picture", picture),
@@ -117,6 +123,7 @@ def main() -> None:
         ("run", run),
         ("scores", run / "evaluation-val"),
         ("bundle", bundle),
+        *([("comparison", comparison / "report.html")] if comparison.is_dir() else []),
         ("server log", out / "server.log"),
     ]
     for title, path in rows:

@@ -239,10 +239,11 @@ def test_pictures_without_one_labelled_pixel_count_nowhere_and_a_split_of_such_i
         compare(config(folder("all", blank=3)), tmp_path / "d")
 
 
-def test_an_encoder_without_features_at_a_stride_is_told_before_any_training(tmp_path: Path) -> None:
-    train = replace(TINY, model=replace(TINY.model, encoder="mit_b0"))
-    with pytest.raises(ConfigError, match=r"features .* needs some at every stride from 4"):
-        compare(replace(CONFIG, train=train, strides=(2 * 2,)), tmp_path / "c")
+def test_an_encoder_without_the_strides_is_told_before_any_training(tmp_path: Path) -> None:
+    train = replace(TINY, model=replace(TINY.model, encoder="tu-vit_tiny_patch16_224"))
+    with pytest.raises(ConfigError, match=r"cannot be built: .* needs features at each of the strides 2 to 32"):
+        compare(replace(CONFIG, train=train), tmp_path / "c")
+    assert not (tmp_path / "c" / "runs").exists()
 
 
 def test_seeds_and_arms_do_not_belong_to_the_recipe() -> None:
