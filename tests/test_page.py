@@ -247,6 +247,26 @@ def test_the_shell_line_run_gives_the_bytes_of_the_download_and_what_is_on_scree
     np.testing.assert_allclose(on_screen, asked, atol=3)
 
 
+def test_the_view_of_confidence_is_the_services_own_and_so_is_its_shell_line(page, tmp_path, noise):
+    path = tmp_path / "noise.png"
+    path.write_bytes(as_bytes(noise(40, 60)))
+    choose(page, path)
+    page.locator("#legend .class", has_text="green").click()
+    page.get_by_role("radio", name="Confidence").check()
+    settled(page)
+    line = page.locator("#command").text_content()
+    subprocess.run(["bash", "-c", line], cwd=tmp_path, check=True, timeout=30, capture_output=True)
+    asked = np.asarray(Image.open(tmp_path / "noise-confidence.png"))
+    assert len(np.unique(asked)) > 20
+    overlay = canvas(page, "overlay")
+    np.testing.assert_array_equal(overlay[..., 3], 255)
+    for channel in range(3):
+        np.testing.assert_array_equal(overlay[..., channel], asked)
+    assert page.locator("#opacity").is_disabled()
+    page.get_by_role("radio", name="Classes").check()
+    assert page.locator("#opacity").is_enabled()
+
+
 def test_the_shell_line_is_copied(open_window, site, photo):
     page = open_window(permissions=("clipboard-read", "clipboard-write")).open(site)
     choose(page, photo)
@@ -368,7 +388,17 @@ def test_everything_can_be_done_by_keyboard_alone(page, photo):
                 page.keyboard.press("Enter")
             break
     assert reached[-1] == "JSON"
-    assert {"Another picture", "Camera", "opacity", "all", "none", "Label map", "Overlay", "cut-out"} <= set(reached)
+    assert {
+        "Another picture",
+        "Camera",
+        "opacity",
+        "all",
+        "none",
+        "Label map",
+        "Overlay",
+        "Confidence",
+        "cut-out",
+    } <= set(reached)
 
 
 def png_with_filter(values, number):

@@ -99,7 +99,14 @@ def test_the_pins_of_the_bentofile_are_the_installed_versions():
 def test_the_bento_holds_the_serving_half_alone(bento):
     source = bento / "src"
     files = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
-    assert {"service/app.py", "service/ui/index.html", "model/runtime/predictor.py", "data/pixels.py"} <= files
+    assert {
+        "service/app.py",
+        "service/ui/index.html",
+        "service/ui/page.js",
+        "service/ui/page.css",
+        "model/runtime/predictor.py",
+        "data/pixels.py",
+    } <= files
     data = {"__init__", "labels", "pixels", "colour", "headers", "masks", "drawing", "errors"}
     assert {name for name in files if name.startswith("data/")} == {f"data/{name}.py" for name in data}
     assert {name for name in files if name.startswith("model/") and "/runtime/" not in name} == {"model/__init__.py"}

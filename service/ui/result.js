@@ -7,7 +7,9 @@ import { key, segmentAddress } from "./service.js";
 import { Stage } from "./stage.js";
 
 const at = (id) => document.getElementById(id);
-const ENDINGS = { png: "-labels.png", overlay: "-overlay.png", rgba: "-cutout.png", json: ".json" };
+const ENDINGS = { png: "-labels.png", overlay: "-overlay.png", confidence: "-confidence.png", rgba: "-cutout.png", json: ".json" };
+const SELECTIVE = ["overlay", "confidence", "rgba"]; // of these a person wants the classes that are shown
+const VIEWS = () => document.getElementsByName("view");
 
 function duration(milliseconds) {
   return milliseconds < 1000 ? `${milliseconds.toFixed(0)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
@@ -29,6 +31,7 @@ export class Result {
     );
     this.legend = new Legend(at("legend"), (id) => this.#toggle(id), (id) => this.#showOnly(id));
     at("opacity").addEventListener("input", () => this.#update());
+    for (const view of VIEWS()) view.addEventListener("change", () => this.#update());
     at("all").addEventListener("click", () => this.#show(this.#classes.keys()));
     at("none").addEventListener("click", () => this.#show([]));
   }
@@ -66,7 +69,7 @@ export class Result {
     const options = { format };
     if (format === "overlay") options.opacity = this.#shown.size ? this.#opacity : 0;
     const some = this.#shown.size > 0 && this.#shown.size < this.#classes.size;
-    if (some && (format === "overlay" || format === "rgba")) {
+    if (some && SELECTIVE.includes(format)) {
       const shown = [...this.#classes.values()].filter(({ id }) => this.#shown.has(id));
       const byName = shown.every(({ name }) => !name.includes(",")); // commas part the names
       options.classes = shown.map(({ id, name }) => (byName ? name : id)).join(",");
@@ -77,6 +80,11 @@ export class Result {
   /** The name of a file for an answer of this form. */
   fileName(format) {
     return stem(this.picture.name) + ENDINGS[format];
+  }
+
+  /** The form of answer that is on screen. */
+  get #format() {
+    return VIEWS()[1].checked ? "confidence" : "overlay";
   }
 
   get #opacity() {
@@ -106,14 +114,17 @@ export class Result {
     const [first] = this.#shown;
     this.legend.update(this.#shown, this.#shown.size === 1 && this.#classes.size > 1 ? first : null);
     at("cut-out").disabled = this.#shown.size === 0;
-    const address = segmentAddress(this.options("overlay")).href;
-    at("command").textContent = curlLine(address, this.picture.name, this.fileName("overlay"), key.value !== "");
+    const format = this.#format;
+    at("opacity").disabled = format === "confidence"; // it is a picture of its own
+    const address = segmentAddress(this.options(format)).href;
+    at("command").textContent = curlLine(address, this.picture.name, this.fileName(format), key.value !== "");
     if (this.#painting) return; // a slider moves faster than a large picture is painted
     this.#painting = true;
     requestAnimationFrame(() => {
       this.#painting = false;
       const shown = [...this.#shown].filter((id) => this.#classes.has(id));
-      this.stage.paint(new Map(shown.map((id) => [id, this.#classes.get(id).colour])), this.#opacity);
+      if (this.#format === "confidence") this.stage.paintConfidence(shown);
+      else this.stage.paint(new Map(shown.map((id) => [id, this.#classes.get(id).colour])), this.#opacity);
     });
   }
 

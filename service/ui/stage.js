@@ -40,12 +40,15 @@ export class Stage {
     this.clearMaps();
     this.maps = { width, height, labels, confidence };
     const { width: w, height: h } = this.overlay;
-    const small = new Uint8Array(w * h);
+    this.small = { labels: new Uint8Array(w * h), confidence: new Uint8Array(w * h) };
     for (let y = 0, to = 0; y < h; y++) {
       const row = Math.floor(((y + 0.5) * height) / h) * width;
-      for (let x = 0; x < w; x++) small[to++] = labels[row + Math.floor(((x + 0.5) * width) / w)];
+      for (let x = 0; x < w; x++, to++) {
+        const from = row + Math.floor(((x + 0.5) * width) / w);
+        this.small.labels[to] = labels[from];
+        this.small.confidence[to] = confidence[from];
+      }
     }
-    this.small = small;
   }
 
   clearMaps() {
@@ -70,7 +73,7 @@ export class Stage {
       fill[id] = packed(colour, Math.round(opacity * 255));
       line[id] = packed(colour, 255);
     }
-    const labels = this.small.map((id) => seen[id]);
+    const labels = this.small.labels.map((id) => seen[id]);
     const image = new ImageData(width, height);
     const pixels = new Uint32Array(image.data.buffer);
     for (let y = 0, at = 0; y < height; y++) {
@@ -85,6 +88,22 @@ export class Stage {
         const begins = labels[at - above] === NOTHING || labels[at - left] === NOTHING;
         pixels[at] = ends || begins ? line[id] : fill[id];
       }
+    }
+    this.overlay.getContext("2d").putImageData(image, 0, 0);
+  }
+
+  /** Draw the confidence, black to white, of the classes with these ids; all else black, as the service does. */
+  paintConfidence(ids) {
+    if (!this.maps) return;
+    const { width, height } = this.overlay;
+    const seen = new Uint8Array(256);
+    for (const id of ids) seen[id] = 1;
+    const image = new ImageData(width, height);
+    const pixels = new Uint32Array(image.data.buffer);
+    const { labels, confidence } = this.small;
+    for (let at = 0; at < pixels.length; at++) {
+      const grey = seen[labels[at]] * confidence[at];
+      pixels[at] = packed([grey, grey, grey], 255);
     }
     this.overlay.getContext("2d").putImageData(image, 0, 0);
   }
