@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +18,6 @@ from model.compare.folder import ComparisonFolder
 from model.compare.forms import FORMS, kernel_size, measure_forms, prepare_forms
 from model.compare.results import json_bytes
 from model.transposed import count_multiplications, transposed_by_phases
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,22 @@ def test_a_form_that_gives_another_answer_is_not_timed(monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "prepare_forms", lambda factor, side: wrong)
     with pytest.raises(module.RunError, match="phases gives another answer than torch at ×2"):
         measure_forms(factors=(2,), rounds=1)
+
+
+def test_the_benchmark_makes_a_table_with_a_row_for_every_form_and_factor(tmp_path: Path) -> None:
+    page, data = tmp_path / "forms.md", tmp_path / "forms.json"
+    benchmark = Path(__file__).resolve().parent.parent / "benchmarks" / "forms.py"
+    command = [sys.executable, benchmark, "--quick", "--side", "2", "--page", page, "--out", data]
+    done = subprocess.run(
+        command, cwd=benchmark.parent.parent, env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True,
+        check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = page.read_text(encoding="utf-8")
+    assert text in done.stdout
+    assert text.count("\n| ×") == len(json.loads(data.read_text())["rows"]) == 30
+    assert "`python benchmarks/forms.py --quick --side 2`, commit `" in text
+    assert "| ×8 | zeros inserted, direct | 65 536 | 64.0 |" in text
 
 
 def test_times_that_are_missing_or_damaged_are_none(measured: dict, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from model.explain.blocks import Row, Table, by_value, count, matrix_grid, numbe
 from model.explain.checkerboard import whole_strides
 from model.explain.example import Example, read_kernel
 from model.explain.interpolation import interpolate, line_kernel, upsample
+from model.explain.learning import TOLD, descend
 from model.explain.lesson import chapters
 from model.explain.page import beside, write_page
 from model.explain.terminal import COLOURS, print_lesson
@@ -165,6 +166,28 @@ def test_the_line_of_the_bilinear_chapter_is_interpolation(told: str) -> None:
     rows = table(PLAIN, "bilinear")
     assert rows["edge repeated by one pixel"] == ("0", "0")
     assert rows["nothing beyond the edge"] == ("0", "4.375")
+
+
+def test_a_random_kernel_learns_to_interpolate_as_torchs_gradient_descent_would() -> None:
+    kernels = descend(TOLD[-1])
+    start = torch.tensor(kernels[0].copy(), requires_grad=True)
+    coarse = torch.tensor(np.random.default_rng(0).normal(size=(4, 1, 8, 8)))
+    wanted = functional.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+    padded = functional.pad(coarse, (1, 1, 1, 1), mode="replicate")
+    loss = (functional.conv_transpose2d(padded, start[None, None], stride=2, padding=3) - wanted).square().mean() / 2
+    loss.backward()
+    assert start.grad is not None
+    step = (kernels[0] - kernels[1]) / start.grad.numpy()
+    assert np.allclose(step, step[0, 0])  # one and the same rate for all taps: the gradient is torch's
+    assert step[0, 0] > 0
+    rows = table(PLAIN, "learning")
+    errors = [float(rows[str(number)][0]) for number in TOLD]
+    assert errors == sorted(errors, reverse=True)
+    assert float(rows["0"][0]) == pytest.approx(float((2 * loss.detach()).sqrt()), rel=0.05)
+    assert errors[-1] < 1e-3
+    assert float(rows["0"][2]) > 0.1
+    assert float(rows["20"][2]) < 1e-4
+    assert np.allclose(kernels[-1], bilinear_kernel(2).numpy(), atol=1e-4)
 
 
 def test_phase_sums_and_checkerboards_are_those_of_a_constant_map() -> None:

@@ -8,6 +8,7 @@ from model.explain.checkerboard import checkerboard_chapter
 from model.explain.costs import costs_chapter
 from model.explain.geometry import geometry_chapter
 from model.explain.interpolation import interpolation_chapter
+from model.explain.learning import learning_chapter
 from model.explain.worked import convolution_chapter, transpose_chapter
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def chapters(example: Example) -> list[Chapter]:
         transpose_chapter(example),
         geometry_chapter(),
         interpolation_chapter(),
+        learning_chapter(),
         checkerboard_chapter(example),
         costs_chapter(example),
     ]
