@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.datastructures import Headers
 from starlette.routing import Match
@@ -14,6 +14,7 @@ from service.guard import ERROR_CODE, KEY_NAME
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from fastapi import FastAPI
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -29,6 +30,45 @@ _PATHS: Final[Mapping[OpenDoor, frozenset[str]]] = {
 }
 _PAGE: Final = "/"
 _PAGE_FILES: Final = "/ui/"
+
+
+def paths_of(doors: Collection[OpenDoor]) -> frozenset[str]:
+    """The paths behind some doors."""
+    return frozenset[str]().union(*(_PATHS[door] for door in doors))
+
+
+def describe_keys(app: FastAPI, open_doors: Collection[OpenDoor]) -> None:
+    """Let the OpenAPI document say how a key is sent, and which routes need none."""
+    describe = app.openapi
+
+    def with_keys() -> dict[str, Any]:
+        if app.openapi_schema is not None:
+            return app.openapi_schema
+        document = describe()
+        document["components"]["securitySchemes"] = {
+            "key": {"type": "apiKey", "in": "header", "name": KEY_HEADER},
+            "bearer": {"type": "http", "scheme": "bearer"},
+        }
+        document["security"] = [{"key": []}, {"bearer": []}]
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                if path in paths_of(open_doors):
+                    operation["security"] = []
+                else:
+                    operation["responses"]["401"] = _told_in_document(path)
+        return document
+
+    app.openapi = with_keys  # type: ignore[method-assign]  # FastAPI's own way of changing the document
+
+
+def _told_in_document(path: str) -> dict[str, Any]:
+    refused: dict[str, Any] = {
+        "description": "No key, or one that is not known.",
+        "headers": {"WWW-Authenticate": {"schema": {"type": "string"}}},
+    }
+    if not path.startswith("/v2"):  # whose errors have another form
+        refused["content"] = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
+    return refused
 
 
 class Gate:
@@ -48,7 +88,7 @@ class Gate:
     ) -> None:
         self._app = app
         self._keyring = keyring
-        self._open = frozenset[str]().union(*(_PATHS[door] for door in open_doors))
+        self._open = paths_of(open_doors)
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

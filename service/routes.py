@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from data.errors import ImageError
 from service import metrics
 from service.errors import ServiceError, as_service_error, error_response
+from service.gate import describe_keys
 from service.guard import ERROR_CODE
 from service.huggingface import add_huggingface
 from service.kserve import add_kserve
@@ -98,11 +99,8 @@ def create_app(station: Station) -> FastAPI:
         docs_url=None,  # FastAPI's pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
-        telemetry={
-            "tracing": False,
-            "metrics": False,
-            "logs": False,
-        },  # BentoML makes a span of the request already, and honours its traceparent
+        # BentoML makes a span of every request already; FastAPI's would be a second one, of a trace of its own.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for kind in (ServiceError, ImageError, RequestValidationError, HTTPException, ClientDisconnect, Exception):
         app.add_exception_handler(kind, _tell)
@@ -115,6 +113,8 @@ def create_app(station: Station) -> FastAPI:
     add_kserve(app, station)
     add_native(app, station, _FAULTS)
     add_label_studio(app, station, _FAULTS)
+    if station.settings.asks_for_keys:
+        describe_keys(app, station.settings.open_doors)
     return app
 
 

@@ -131,6 +131,11 @@ class Settings:
                 values[name] = _READERS.get(name, _integer)(variable, text)
         return cls(**values)
 
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether any key is given."""
+        return bool(self.api_keys or self.api_keys_file)
+
     def keyring(self) -> Keyring:
         """Every key that is let in; the file is read now.
 

@@ -308,3 +308,30 @@ def test_many_requests_at_once_each_get_their_own_answer(tiny_bundle):
         assert (answer["width"], answer["height"]) == (number + 1, 2 * number + 1)
         assert [entry["name"] for entry in answer["classes"]] == [names[number % 4]]
     station.close()
+
+
+def test_it_is_ready_only_once_the_model_has_answered_its_warm_up_picture(tiny_bundle):
+    begun, let_go = threading.Event(), threading.Event()
+
+    class SlowToWarm(Predictor):
+        def warm_up(self):
+            begun.set()
+            assert let_go.wait(WAIT)
+            super().warm_up()
+
+    station = Station(Settings())
+    app = Guard(create_app(station), lambda: station.model_version)
+    opening = threading.Thread(target=lambda: station.open(SlowToWarm(tiny_bundle)))
+
+    async def status():
+        async with client_of(app) as client:
+            return (await client.get("/readyz")).status_code
+
+    assert asyncio.run(status()) == 503
+    opening.start()
+    assert begun.wait(WAIT)
+    assert asyncio.run(status()) == 503
+    let_go.set()
+    opening.join()
+    assert asyncio.run(status()) == 200
+    station.close()

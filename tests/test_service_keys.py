@@ -3,13 +3,16 @@
 import io
 import re
 import socket
+import warnings
 from base64 import b64encode
 from hashlib import sha256
 
 import httpx
 import pytest
+from huggingface_hub import InferenceClient
 from PIL import Image
 from starlette.testclient import TestClient
+from tritonclient.http import InferenceServerClient
 
 from data.errors import ConfigError
 from model.runtime.predictor import Predictor
@@ -21,6 +24,10 @@ from service.routes import create_app
 from service.settings import Settings
 from service.station import Station
 from tests.serving import serving_bundle
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of a package that BentoML imports
+    from bentoml import SyncHTTPClient
 
 ALICE = "fcn_alice-0123456789-0123456789-0123456789"
 BOB = "fcn_bob-0123456789-0123456789-0123456789"
@@ -124,7 +131,9 @@ def test_every_door_asks_for_a_key(client, method, path):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("path", ["/", "/livez", "/healthz", "/readyz"])
+@pytest.mark.parametrize(
+    "path", ["/", "/ui/page.css", "/livez", "/healthz", "/readyz", "/health", "/v2/health/live", "/v2/health/ready"]
+)
 def test_the_page_and_the_probes_ask_for_none(client, method, path):
     assert client.request(method, path).status_code == 200
 
@@ -261,6 +270,32 @@ def test_a_real_server_lets_in_by_key_alone(server):
     assert "status=200" in server.log
     assert "key=bob" in server.log
     assert BOB not in server.log
+
+
+def test_the_document_says_how_a_key_is_sent_and_what_needs_none(client):
+    document = client.get("/openapi.json", headers={"X-API-Key": ALICE}).json()
+    assert document["components"]["securitySchemes"]["key"] == {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+    assert document["security"] == [{"key": []}, {"bearer": []}]
+    assert document["paths"]["/readyz"]["get"]["security"] == []
+    assert "401" in document["paths"]["/v1/segment"]["post"]["responses"]
+    assert "401" not in document["paths"]["/readyz"]["get"]["responses"]
+    assert client.get("/openapi.json", headers={"X-API-Key": ALICE}).json() == document
+
+
+def test_without_keys_the_document_says_nothing_of_them(predictor):
+    station, client = guarded(predictor)
+    assert "security" not in client.get("/openapi.json").json()
+    station.close()
+
+
+def test_other_peoples_clients_can_send_a_key(server):
+    (segment,) = InferenceClient(model=server.url, token=BOB).image_segmentation(a_picture())
+    assert segment.label == "red"
+    with SyncHTTPClient(server.url, token=BOB) as client:
+        assert "segment" in client.endpoints
+    client._temp_dir.cleanup()  # which the client leaves to the end of the process
+    with InferenceServerClient(server.url.removeprefix("http://")) as client:
+        assert client.get_server_metadata(headers={"X-API-Key": BOB})["name"]
 
 
 def test_a_refused_request_is_answered_while_its_body_is_still_to_come(server):
