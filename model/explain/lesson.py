@@ -25,7 +25,7 @@ def chapters(example: Example) -> list[Chapter]:
         transpose_chapter(example),
         geometry_chapter(),
         interpolation_chapter(),
-        learning_chapter(),
         checkerboard_chapter(example),
+        learning_chapter(),
         costs_chapter(example),
     ]
