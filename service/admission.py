@@ -116,7 +116,10 @@ class Place:
         self._seconds = 0.0
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Wait for a thread and run ``work`` there; cancelling drops work that has not begun."""
+        """Wait for a thread and run ``work`` there; cancelling drops work that has not begun.
+
+        May be called again when it is over: each time the work goes behind all that waits by then.
+        """
 
         def timed() -> T:
             start = time.perf_counter()
@@ -125,7 +128,7 @@ class Place:
                 return work()
             finally:
                 self._count(-1)
-                self._seconds = time.perf_counter() - start
+                self._seconds += time.perf_counter() - start
 
         # The thread knows the request's trace then.
         future: Future[T] = self._pool.submit(copy_context().run, timed)

@@ -29,6 +29,9 @@ ERROR_CODE: Final = "fcn.error_code"
 KEY_NAME: Final = "fcn.key_name"
 """Key in the request's scope under which the gate leaves the name that belongs to the API key."""
 
+REQUEST_ID: Final = "fcn.request_id"
+"""Key in the request's scope under which the routes find its id."""
+
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET: Final = frozenset({"/ui/{name}", "/metrics", "/healthz", "/livez", "/readyz"})
@@ -90,7 +93,7 @@ class Guard:
             await send(message)
 
         # HEAD is GET without a body, for every route alike.
-        inner = {**scope, "method": "GET"} if method == "HEAD" else scope
+        inner = {**scope, REQUEST_ID: request_id, "method": "GET" if method == "HEAD" else method}
         try:
             await self._app(inner, counted_receive, guarded_send)
         except Exception as error:  # the routes have answered it; what comes through is to be logged

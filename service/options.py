@@ -172,6 +172,27 @@ def answer_size(options: SegmentOptions, height: int, width: int, max_pixels: in
     return size
 
 
+def query_parameters() -> list[dict[str, Any]]:
+    """The options as parameters of the query, for the OpenAPI document."""
+    properties: dict[str, Any] = SegmentOptions.model_json_schema()["properties"]
+    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in properties.items()]
+
+
+def form_schema(pictures: dict[str, Any]) -> dict[str, Any]:
+    """The form with the options as fields, for the OpenAPI document.
+
+    Args:
+        pictures: Schema of the field ``image``.
+    """
+    properties: dict[str, Any] = SegmentOptions.model_json_schema()["properties"]
+    return {
+        "type": "object",
+        "required": ["image"],
+        "properties": {"image": pictures, **properties},
+        "additionalProperties": False,
+    }
+
+
 def possible_options() -> str:
     """All options with their possible values, in one sentence, from the schema itself."""
     properties: dict[str, Any] = SegmentOptions.model_json_schema()["properties"]

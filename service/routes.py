@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from data.errors import ImageError
 from service import metrics
+from service.batch import add_batch
 from service.errors import ServiceError, as_service_error, error_response
 from service.gate import describe_keys
 from service.guard import ERROR_CODE
@@ -19,7 +20,7 @@ from service.huggingface import add_huggingface
 from service.kserve import add_kserve
 from service.label_studio import add_label_studio
 from service.native import add_native
-from service.options import SegmentOptions
+from service.options import form_schema, query_parameters
 from service.pages import add_pages
 from service.pipeline import Pipeline
 from service.schema import (
@@ -35,7 +36,6 @@ from service.schema import (
 from service.settings import Settings
 from service.station import Station
 from service.tags import content_tag, matches
-from service.upload import PICTURE_FIELD
 
 _DESCRIPTION: Final = (
     "Send a picture, get a label for every pixel of it. Pictures are told by their bytes, whatever the headers say: "
@@ -105,6 +105,7 @@ def create_app(station: Station) -> FastAPI:
     for kind in (ServiceError, ImageError, RequestValidationError, HTTPException, ClientDisconnect, Exception):
         app.add_exception_handler(kind, _tell)
     _add_segment(app, station)
+    add_batch(app, station, _FAULTS)
     _add_model(app, station)
     _add_probes(app, station)
     _add_document(app)
@@ -125,13 +126,7 @@ async def _tell(request: Request, error: Exception) -> JSONResponse:
 
 
 def _add_segment(app: FastAPI, station: Station) -> None:
-    option_fields = SegmentOptions.model_json_schema()["properties"]
-    form = {
-        "type": "object",
-        "required": [PICTURE_FIELD],
-        "properties": {PICTURE_FIELD: {**_BINARY, "description": "The picture, as a file."}, **option_fields},
-        "additionalProperties": False,
-    }
+    form = form_schema({**_BINARY, "description": "The picture, as a file."})
 
     @app.post(
         "/v1/segment",
@@ -157,10 +152,7 @@ def _add_segment(app: FastAPI, station: Station) -> None:
             **_FAULTS,
         },
         openapi_extra={
-            "parameters": [
-                {"name": name, "in": "query", "required": False, "schema": schema}
-                for name, schema in option_fields.items()
-            ],
+            "parameters": query_parameters(),
             "requestBody": {
                 "required": True,
                 "description": "A form with the file field `image`, or the picture itself under any other type.",
@@ -252,6 +244,7 @@ def _model_card(pipeline: Pipeline, settings: Settings) -> ModelCard:
         limits=Limits(
             max_body_bytes=settings.max_body_bytes,
             max_pixels=settings.max_pixels,
+            max_batch=settings.max_batch,
             timeout_seconds=settings.timeout_seconds,
             slots=settings.slots,
             queue=settings.queue,

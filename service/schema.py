@@ -95,6 +95,7 @@ class Limits(BaseModel):
 
     max_body_bytes: int = Field(description="Answer 413.")
     max_pixels: int = Field(description="Width times height; answer 413.")
+    max_batch: int = Field(description="Pictures in a batch; answer 413.")
     timeout_seconds: float = Field(description="Answer 408 while receiving, 504 after.")
     slots: int = Field(description="Pictures worked on at the same time.")
     queue: int = Field(description="Requests that may wait; the next gets 503 with Retry-After.")
@@ -134,6 +135,23 @@ class ErrorAnswer(BaseModel):
     """The body of every 4xx and 5xx."""
 
     error: ErrorDetail
+
+
+class BatchEntry(BaseModel):
+    """One picture of a batch: its answer, or what is wrong with it."""
+
+    index: int = Field(ge=0, description="Place of the picture in the form, from 0.")
+    filename: str | None = Field(default=None, description="As it was sent; left out where there was none.")
+    status: int = Field(description="What /v1/segment would answer for this picture alone.", examples=[200])
+    etag: str | None = Field(default=None, description="With status 200: as /v1/segment has it.")
+    media_type: str | None = Field(default=None, description="With status 200, unless format=json.")
+    data: str | None = Field(
+        default=None,
+        description="With status 200, unless format=json: the PNG in base64.",
+        json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"},
+    )
+    answer: SegmentAnswer | None = Field(default=None, description="With status 200 and format=json.")
+    error: ErrorDetail | None = Field(default=None, description="With any other status.")
 
 
 class Status(BaseModel):

@@ -40,6 +40,7 @@ class Settings:
         queue: ``FCN_QUEUE``: accepted requests that may wait for a slot; the next one gets 503.
         max_body_bytes: ``FCN_MAX_BODY_BYTES``: largest request body.
         max_pixels: ``FCN_MAX_PIXELS``: most pixels (width times height), read from the header before decoding.
+        max_batch: ``FCN_MAX_BATCH``: most pictures in one batch.
         max_tile: ``FCN_MAX_TILE``: side in pixels above which a picture is worked on in overlapping tiles.
         timeout_seconds: ``FCN_TIMEOUT_SECONDS``: time for one request from its first byte to the answer's.
         receiving: ``FCN_RECEIVING``: bodies that may be on their way at the same time, before they queue.
@@ -64,6 +65,7 @@ class Settings:
     queue: int = 16
     max_body_bytes: int = 64 * 1024 * 1024
     max_pixels: int = MAX_PIXELS
+    max_batch: int = 32
     max_tile: int = 2048
     timeout_seconds: float = 60.0
     receiving: int = 64
@@ -86,6 +88,7 @@ class Settings:
         _within("queue", self.queue, 0, 10_000)
         _within("max_body_bytes", self.max_body_bytes, 1024, 1024**3)
         _within("max_pixels", self.max_pixels, 1, LARGEST_MAX_PIXELS)
+        _within("max_batch", self.max_batch, 1, 1000)
         _within("max_tile", self.max_tile, 512, 16_384)
         _within("timeout_seconds", self.timeout_seconds, 0.1, 3600)
         _within("receiving", self.receiving, 1, 10_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import ClientDisconnect
@@ -16,15 +17,35 @@ from service.reception import Reception
 from service.upload import read_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from starlette.requests import Request
 
     from model.runtime.predictor import Predictor
+    from service.admission import Place
     from service.pipeline import Answer
     from service.settings import Settings
 
 T = TypeVar("T")
+
+
+@dataclass
+class Accepted:
+    """A request that was received and has its place.
+
+    Attributes:
+        pipeline: For its pictures.
+        body: The whole of it; to be let go when it is used up.
+        place: Does its work in a thread, one piece after the other.
+        abandoned: Set when nobody waits any more.
+        deadline: When it must be answered, in the event loop's time.
+    """
+
+    pipeline: Pipeline
+    body: bytes
+    place: Place
+    abandoned: threading.Event
+    deadline: float
 
 
 class Station:
@@ -103,7 +124,7 @@ class Station:
         return Response(answer.content, media_type=answer.media_type, headers=headers)
 
     async def run(self, request: Request, work: Callable[[Pipeline, bytes, Watch], T]) -> T:
-        """Take one request through admission and its body, and do its work in a thread. Every door goes this way.
+        """Take one request through admission and its body, and do its work in a thread.
 
         Args:
             request: Its body is not read yet.
@@ -113,25 +134,47 @@ class Station:
             ServiceError: 503 when full, 413 for too much, 408 or 504 when time is up; and what ``work`` raises.
             ClientDisconnect: the client hung up.
         """
+
+        async def at_once(accepted: Accepted) -> T:
+            body, watch = accepted.body, Watch(accepted.abandoned)
+            return await accepted.place.run(lambda: work(accepted.pipeline, body, watch))
+
+        return await self.accept(request, at_once)
+
+    async def accept(self, request: Request, work: Callable[[Accepted], Coroutine[Any, Any, T]], grace: float = 0) -> T:
+        """Take one request through admission and its body. Every door goes this way.
+
+        Args:
+            request: Its body is not read yet.
+            work: What is then done with the request's place.
+            grace: Seconds that the work gets beyond the limit, to answer with what it has.
+
+        Raises:
+            ServiceError: 503 when full, 413 for too much, 408 or 504 when time is up; and what ``work`` raises.
+            ClientDisconnect: the client hung up.
+        """
         pipeline = self.pipeline()
         abandoned = threading.Event()
-        watch = Watch(abandoned)
         received = False
+        deadline = asyncio.get_running_loop().time() + self.settings.timeout_seconds
         try:
-            async with asyncio.timeout(self.settings.timeout_seconds):
+            async with asyncio.timeout_at(deadline) as limit:
                 self.admission.refuse_if_full()  # now, and not after the body was sent for nothing
                 with self.reception.arrival() as arrival:
                     body = await read_body(request, self.settings.max_body_bytes, arrival)
                     received = True
+                    limit.reschedule(deadline + grace)
                     with self.admission.place() as place:
-                        done = asyncio.ensure_future(place.run(lambda: work(pipeline, body, watch)))
-                        return await _unless_hung_up(request, done)
+                        accepted = Accepted(pipeline, body, place, abandoned, deadline)
+                        del body
+                        return await _unless_hung_up(request, asyncio.ensure_future(work(accepted)))
         except TimeoutError:
-            raise self._timed_out(received=received) from None
+            raise self.timed_out(received=received) from None
         finally:
             abandoned.set()
 
-    def _timed_out(self, *, received: bool) -> ServiceError:
+    def timed_out(self, *, received: bool) -> ServiceError:
+        """That time is up, before the body was received or after."""
         seconds = self.settings.timeout_seconds
         if received:
             return ServiceError(

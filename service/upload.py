@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PICTURE_FIELD: Final = "image"
 MAX_PARTS: Final = 32
 MAX_OPTION_BYTES: Final = 4096
+MAX_FILENAME: Final = 255
 
 _CURL: Final = "For example: curl -F image=@picture.jpg URL/v1/segment, or curl --data-binary @picture.jpg."
 
@@ -33,6 +34,38 @@ class Upload:
 
     picture: bytes
     options: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SentFile:
+    """One of the pictures of a form; whether it is one has not been looked at.
+
+    Attributes:
+        filename: As the client gave it, shortened, or None; it names nothing here.
+        content: The bytes.
+        is_file: Whether it was sent as a file, and not as text.
+    """
+
+    filename: str | None
+    content: bytes
+    is_file: bool
+
+    def picture(self) -> bytes:
+        """The bytes of the picture.
+
+        Raises:
+            ServiceError: 400, it is text or empty.
+        """
+        if not self.is_file:
+            raise ServiceError(
+                400,
+                "image_is_text",
+                "The field 'image' holds text; the bytes of a picture were expected. Addresses are never fetched.",
+                _CURL,
+            )
+        if not self.content:
+            raise ServiceError(400, "missing_image", "The file in the field 'image' is empty.", _CURL)
+        return self.content
 
 
 async def read_body(request: Request, limit: int, arrival: Arrival) -> bytes:
@@ -82,27 +115,54 @@ def take_apart(content_type: str, body: bytes) -> Upload:
     return Upload(body)
 
 
+def take_apart_many(content_type: str, body: bytes, most: int) -> tuple[list[SentFile], list[tuple[str, str]]]:
+    """Find the pictures of a batch, and its options.
+
+    Args:
+        content_type: The request's header.
+        body: The whole body.
+        most: Pictures that are taken.
+
+    Returns:
+        The pictures in order, each to be looked at by itself, and the options as in ``Upload``.
+
+    Raises:
+        ServiceError: 400, no form or a malformed one, no picture, or a file under another name; 413, too many.
+    """
+    if not content_type.strip().lower().startswith("multipart/"):
+        raise _malformed("A batch is a form (multipart/form-data) with the file field 'image' once a picture.")
+    parts = _parts(content_type, body, most)
+    return _pictures(parts), _options(parts)
+
+
 @dataclass
 class _Part:
     headers: dict[bytes, bytes] = field(default_factory=dict)
     name: str = ""
+    filename: str | None = None
     is_file: bool = False
     data: bytearray = field(default_factory=bytearray)
     complete: bool = False
 
 
 class _FormReader:
-    """Collects the parts of one form. Raises as soon as a bound is passed, so nothing grows with the input."""
+    """Collects the parts of one form. Raises as soon as a bound is passed, so nothing grows with the input.
 
-    def __init__(self) -> None:
+    Args:
+        most_pictures: Of a batch; None where one is expected, and told of when the form is read.
+    """
+
+    def __init__(self, most_pictures: int | None) -> None:
+        self._most_pictures = most_pictures
+        self._most_parts = MAX_PARTS + (most_pictures or 0)
         self.parts: list[_Part] = []
         self.ended = False
         self._header_name = bytearray()
         self._header_value = bytearray()
 
     def on_part_begin(self) -> None:
-        if len(self.parts) == MAX_PARTS:
-            raise _malformed(f"The form has more than {MAX_PARTS} fields.")
+        if len(self.parts) == self._most_parts:
+            raise _malformed(f"The form has more than {self._most_parts} fields.")
         self.parts.append(_Part())
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -125,6 +185,16 @@ class _FormReader:
         # A part without a file name is a file all the same when it says that it is not text (RFC 7578, 4.4).
         kind = part.headers.get(b"content-type", b"text/plain").lower()
         part.is_file = b"filename" in options or not kind.startswith(b"text/")
+        if b"filename" in options:
+            part.filename = options[b"filename"].decode("utf-8", "replace")[:MAX_FILENAME]
+        pictures = sum(earlier.name == PICTURE_FIELD for earlier in self.parts)
+        if self._most_pictures is not None and pictures > self._most_pictures:
+            raise ServiceError(
+                413,
+                "too_many_images",
+                f"The batch has more than {self._most_pictures} pictures.",
+                "Send several batches; GET /v1/model tells the limits.",
+            )
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         part = self.parts[-1]
@@ -143,7 +213,20 @@ class _FormReader:
 
 
 def _from_form(content_type: str, body: bytes) -> Upload:
-    reader = _FormReader()
+    parts = _parts(content_type, body)
+    pictures = _pictures(parts)
+    if len(pictures) > 1:
+        raise ServiceError(
+            400,
+            "several_images",
+            f"The form has {len(pictures)} fields 'image'.",
+            "Send one picture a request, or all of them to /v1/segment/batch.",
+        )
+    return Upload(pictures[0].picture(), _options(parts))
+
+
+def _parts(content_type: str, body: bytes, most_pictures: int | None = None) -> list[_Part]:
+    reader = _FormReader(most_pictures)
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary", b"")
     if not boundary:
@@ -168,40 +251,31 @@ def _from_form(content_type: str, body: bytes) -> Upload:
         raise _malformed("The multipart form cannot be read.") from None
     if not reader.ended or not all(part.complete for part in reader.parts):
         raise _malformed("The multipart form ends before its closing boundary.")
-    return _upload(reader.parts)
+    return reader.parts
 
 
-def _upload(parts: list[_Part]) -> Upload:
-    pictures = [part for part in parts if part.name == PICTURE_FIELD]
-    others = [part for part in parts if part.name != PICTURE_FIELD]
+def _pictures(parts: list[_Part]) -> list[SentFile]:
+    pictures = [SentFile(part.filename, bytes(part.data), part.is_file) for part in parts if part.name == PICTURE_FIELD]
     if not pictures:
-        found = ", ".join(_name(part.name) for part in others[:5]) or "none"
+        found = ", ".join(_name(part.name) for part in parts[:5]) or "none"
         raise ServiceError(400, "missing_image", f"The form has no file field 'image'; its fields are: {found}.", _CURL)
-    if len(pictures) > 1:
-        raise ServiceError(
-            400, "several_images", f"The form has {len(pictures)} fields 'image'.", "Send one picture a request."
-        )
-    (picture,) = pictures
-    if not picture.is_file:
-        raise ServiceError(
-            400,
-            "image_is_text",
-            "The field 'image' holds text; the bytes of a picture were expected. Addresses are never fetched.",
-            _CURL,
-        )
-    if not picture.data:
-        raise ServiceError(400, "missing_image", "The file in the field 'image' is empty.", _CURL)
-    options: list[tuple[str, str]] = []
-    for part in others:
+    return pictures
+
+
+def _options(parts: list[_Part]) -> list[tuple[str, str]]:
+    options = []
+    for part in parts:
+        if part.name == PICTURE_FIELD:
+            continue
         if part.is_file:
             raise ServiceError(
                 400,
                 "unexpected_file",
-                f"The form has a second file, {_name(part.name)}.",
-                "Send one picture a request.",
+                f"The form has a file under another name, {_name(part.name)}.",
+                "Send pictures in the field 'image'.",
             )
         options.append((part.name, part.data.decode("utf-8", "replace")))
-    return Upload(bytes(picture.data), options)
+    return options
 
 
 def _name(text: str) -> str:
