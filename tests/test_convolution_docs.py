@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from model.explain.example import Example, read_kernel
+from model.explain.learning import descend
 from model.explain.lesson import chapters
 from model.explain.page import markdown
 from model.transposed import count_multiplications
@@ -48,6 +49,7 @@ def test_figures_in_the_sentences_of_the_page_are_right() -> None:
     kernel = torch.tensor([[[0.25, 0.75, 0.75, 0.25]]])
     bare = functional.conv_transpose1d(line, kernel, stride=2, padding=1)[0, 0]
     assert (float(bare[0]), float(bare[-1])) == (1.5, 3.0)
+    assert np.array_equal(np.round(descend(10)[-1], 2), np.round(np.outer(*2 * [[0.25, 0.75, 0.75, 0.25]]), 2))
     for factor in (8, 32):
         counts = count_multiplications((10, 10), 2 * factor, factor, factor // 2)
         assert counts.zero_insertion == factor**2 * counts.phases
