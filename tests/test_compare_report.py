@@ -263,3 +263,13 @@ def test_every_field_of_the_report_is_documented(report: dict[str, Any]) -> None
         *report["statistics"],
     }
     assert {name for name in names if f"`{name}" not in schema} == set()
+
+
+def test_a_report_names_no_folder_of_the_machine_that_made_it(tmp_path: Path) -> None:
+    data = SourceConfig("folder", root=Path("/home/someone/secret pictures"))
+    config = CompareConfig(TrainConfig(data), strides=(16,))
+    write_report(make_comparison(tmp_path / "c", config, {"bilinear": 0.5, "learned": 0.4}))
+    for name in ("report.json", "report.md", "report.html"):
+        text = (tmp_path / "c" / name).read_text(encoding="utf-8")
+        assert "someone" not in text
+        assert str(tmp_path) not in text

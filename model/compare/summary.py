@@ -101,9 +101,10 @@ def summarise(
         "latency": {name: value for name, value in latency.items() if name not in ("milliseconds", "peak_bytes")},
         "missing": missing,
         "one_class": _one_class(results),
-        "config": plan.config,
+        "config": _without_places(plan.config),
         "provenance": {
-            **{name: value for name, value in plan.provenance.items() if name != "git_commit"},
+            **{name: value for name, value in plan.provenance.items() if name not in ("git_commit", "machine")},
+            "machine": {name: plan.provenance["machine"][name] for name in ("processor", "cores")},
             "git_commits": sorted({result.git_commit or "none" for result in results.values()}),
         },
     }
@@ -234,6 +235,13 @@ def _rows(times: dict[str, Any]) -> list[dict[str, Any]]:
     """Of ``measure_forms``; none where they were taken on a map of another size than is counted."""
     rows: list[dict[str, Any]] = times.get("rows", []) if times.get("side") == FORMS_SIZE[0] else []
     return rows
+
+
+def _without_places(config: dict[str, Any]) -> dict[str, Any]:
+    """The recipe without folders of this machine: a report is made to be handed on."""
+    train = config["train"]
+    places = {"data": {**train["data"], "root": None}, "loader": {**train["loader"], "cache_dir": None}}
+    return {**config, "train": {**train, **places}}
 
 
 def _unshared(results: Results, *, per_stride: bool) -> list[str]:
