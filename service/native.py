@@ -8,7 +8,6 @@ that its clients send and expect, and ``/schema.json``, from which the clients l
 from __future__ import annotations
 
 import json
-import mimetypes
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -108,7 +107,7 @@ def _texts(field: str) -> list[str]:
 
 def _as_file(answer: Answer) -> Answer:
     """With the name's ending, which the client gives to the temporary file that it returns."""
-    ending = mimetypes.guess_extension(answer.media_type) or ".bin"
+    ending = ".json" if answer.media_type == "application/json" else ".png"
     return replace(
         answer, headers={**answer.headers, "Content-Disposition": f'attachment; filename="segmentation{ending}"'}
     )

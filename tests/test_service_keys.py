@@ -130,6 +130,11 @@ def test_every_door_asks_for_a_key(client, method, path):
     assert client.request(method, f"http://testserver{path}").status_code == 401
 
 
+def test_a_refusal_below_v2_has_the_form_of_that_protocol(client):
+    told = client.post("/v2/models/tiny/infer").json()
+    assert told["error"].startswith("This route needs an API key.")
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(
     "path", ["/", "/ui/page.css", "/livez", "/healthz", "/readyz", "/health", "/v2/health/live", "/v2/health/ready"]

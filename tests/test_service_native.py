@@ -144,6 +144,14 @@ def test_an_address_in_the_place_of_a_file_is_never_fetched(client, served, list
         for path in ("/segment", "/segment_json"):
             answer = httpx.post(served + path, timeout=30, **request)
             assert answer.status_code in (400, 415), answer.text
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [address]}
+    for path, document in (
+        ("/", {"inputs": address}),
+        ("/huggingface", {"inputs": address, "parameters": {"threshold": 0.5}}),
+        ("/v2/models/fcn-segmenter/infer", {"inputs": [tensor]}),
+        ("/v1/segment", {"image": address}),
+    ):
+        assert httpx.post(served + path, json=document, timeout=30).status_code in (400, 415)
     with pytest.raises(TimeoutError):
         listener.accept()
 
