@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Error, sync_playwright
+from playwright.sync_api import Error, expect, sync_playwright
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +28,11 @@ NAMES = ("chromium", "google-chrome", "chromium-browser")
 
 PLAIN_HOST = "plain.test"
 """This machine by another name: to browsers no secure place, as every http address but localhost is."""
+
+WAIT_SECONDS = 30
+"""For a page to do what it should, on a machine that has other work as well."""
+
+expect.set_options(timeout=WAIT_SECONDS * 1000)
 
 # What makes Chromium start as root and keeps it from asking anyone but this machine. The camera is a made-up one;
 # whether a page may use it is each window's matter.
@@ -118,7 +123,7 @@ class Window:
         context.on("weberror", lambda error: self.problems.append(f"exception: {error.error}"))
         self.page: Page = context.new_page()
         self.page.on("websocket", lambda socket: self._on_request(socket.url))
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(WAIT_SECONDS * 1000)
 
     def open(self, target: str | Path) -> Page:
         """Go to an address or a file; the origin of the first one is the only one that may be asked."""

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import re
 import socket
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -38,25 +39,25 @@ def nonsense(tmp_path):
 
 @pytest.fixture(scope="module")
 def guarded(tiny_bundle, tmp_path_factory):
-    """A server that asks for a key and takes one request at a time."""
+    """A server that asks for a key and receives one body at a time."""
     entry = f"tester:{hashlib.sha256(KEY.encode()).hexdigest()}"
-    settings = {"FCN_API_KEYS": entry, "FCN_SLOTS": "1", "FCN_QUEUE": "0"}
+    settings = {"FCN_API_KEYS": entry, "FCN_RECEIVING": "1", "FCN_MIN_UPLOAD_RATE": "1"}
     with serving_bundle(tiny_bundle, tmp_path_factory.mktemp("guarded"), **settings) as running:
         yield running.url
 
 
 @contextlib.contextmanager
 def the_only_place_taken(url):
-    """A request that has its place and does not send its body, until the block ends."""
+    """A sender that began at full speed, keeps its place for that, and sends no more until the block ends."""
     host, port = url.removeprefix("http://").split(":")
+    key = {"X-API-Key": KEY}
     with socket.create_connection((host, int(port)), timeout=30) as connection:
-        head = f"POST /v1/segment HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: 1000\r\n\r\n"
-        connection.sendall(head.encode() + b"some")
-        for _ in range(200):
-            answer = httpx.post(f"{url}/v1/segment", content=b"x", headers={"X-API-Key": KEY}, timeout=30)
-            if answer.status_code == 503:
-                break
-        assert answer.json()["error"]["code"] == "busy"
+        head = f"POST /v1/segment HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: 1000000\r\n\r\n"
+        connection.sendall(head.encode() + bytes(200_000))
+        deadline = time.monotonic() + 30
+        while "fcn_requests_receiving 1.0" not in httpx.get(f"{url}/metrics", headers=key, timeout=30).text:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         yield
 
 
@@ -158,7 +159,7 @@ def test_a_busy_service_is_waited_for(open_window, guarded, photo):
     window.foresee("status of 503")
     with the_only_place_taken(guarded):
         page.set_input_files("#file", photo)
-        expect(page.locator("#waiting")).to_contain_text("as many requests as it takes")
+        expect(page.locator("#waiting")).to_contain_text("as many bodies as it takes")
         expect(page.locator("#waiting")).to_contain_text(re.compile(r"Trying again in \d+ s"))
         assert not page.locator("#panel").is_visible()
     expect(page.locator("#panel")).to_be_visible()
@@ -171,14 +172,20 @@ def test_waiting_for_a_busy_service_can_be_cut_short_or_given_up(open_window, gu
     window.foresee("status of 401")
     unlock(page)
     window.foresee("status of 503")
+    page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 1)  # no time passes, so only the button ends the wait
     with the_only_place_taken(guarded):
         page.set_input_files("#file", photo)
         expect(page.get_by_role("button", name="Try now")).to_be_visible()
-        with page.expect_request("**/v1/segment?*", timeout=700):  # well before the second that the service asks for
+        with page.expect_response("**/v1/segment?*") as second:
             page.get_by_role("button", name="Try now").click()
+        assert second.value.status == 503
+        expect(page.get_by_role("button", name="Try now")).to_be_visible()
         page.get_by_role("button", name="Cancel").click()
         assert page.locator("#welcome").is_visible()
-    page.wait_for_timeout(1500)
+    asked = len(window.requests)
+    page.clock.run_for(60_000)
+    assert len(window.requests) == asked
     assert not page.locator("#panel").is_visible()
 
 
