@@ -15,9 +15,10 @@ from fastapi import FastAPI, Request  # noqa: TC002 - FastAPI reads the types of
 from starlette.responses import JSONResponse, Response
 
 from service.errors import ServiceError
+from service.form import PICTURE_FIELD
 from service.options import SegmentOptions, read_options
 from service.schema import SegmentAnswer
-from service.upload import PICTURE_FIELD, take_apart
+from service.upload import take_apart
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

@@ -5,7 +5,6 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -13,6 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from data.errors import ImageError
 from service import metrics
 from service.batch import add_batch
+from service.card import add_card
 from service.errors import ServiceError, as_service_error, error_response
 from service.gate import describe_keys
 from service.guard import ERROR_CODE
@@ -22,20 +22,12 @@ from service.label_studio import add_label_studio
 from service.native import add_native
 from service.options import form_schema, query_parameters
 from service.pages import add_pages
-from service.pipeline import Pipeline
 from service.schema import (
-    EngineCard,
     ErrorAnswer,
-    Label,
-    Labels,
-    Limits,
-    ModelCard,
     SegmentAnswer,
     Status,
 )
-from service.settings import Settings
 from service.station import Station
-from service.tags import content_tag, matches
 
 _DESCRIPTION: Final = (
     "Send a picture, get a label for every pixel of it. Pictures are told by their bytes, whatever the headers say: "
@@ -74,12 +66,6 @@ _FAULTS: Final[dict[int | str, dict[str, Any]]] = {
     504: _fault("No answer in time.", "timed_out", "No answer within 60 s."),
 }
 _NOT_READY: Final[dict[int | str, dict[str, Any]]] = {503: _FAULTS[503]}
-_TAG_HEADER: Final = {"ETag": {"schema": {"type": "string"}, "description": "Strong; for If-None-Match."}}
-_CARD: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"headers": _TAG_HEADER},
-    304: {"description": "As If-None-Match says, the client has it already.", "headers": _TAG_HEADER},
-    **_NOT_READY,
-}
 _BINARY: Final = {"type": "string", "format": "binary"}
 
 
@@ -106,7 +92,7 @@ def create_app(station: Station) -> FastAPI:
         app.add_exception_handler(kind, _tell)
     _add_segment(app, station)
     add_batch(app, station, _FAULTS)
-    _add_model(app, station)
+    add_card(app, station, _NOT_READY)
     _add_probes(app, station)
     _add_document(app)
     add_pages(app)
@@ -174,16 +160,6 @@ def _add_segment(app: FastAPI, station: Station) -> None:
         )
 
 
-def _add_model(app: FastAPI, station: Station) -> None:
-    @app.get("/v1/model", summary="The model, its scores and the limits", responses=_CARD, response_model=ModelCard)
-    async def model(request: Request) -> Response:
-        return _tagged(request, _model_card(station.pipeline(), station.settings))
-
-    @app.get("/v1/labels", summary="The classes and their colours", responses=_CARD, response_model=Labels)
-    async def labels(request: Request) -> Response:
-        return _tagged(request, Labels(labels=_labels(station.pipeline())))
-
-
 def _add_probes(app: FastAPI, station: Station) -> None:
     # Under BentoML its own probes answer GET before these; the paths are the same.
     @app.get("/healthz", summary="Whether the process answers")
@@ -205,48 +181,3 @@ def _add_document(app: FastAPI) -> None:
     @app.get("/docs.json", include_in_schema=False)
     async def docs() -> JSONResponse:
         return JSONResponse(app.openapi())
-
-
-def _tagged(request: Request, card: BaseModel) -> Response:
-    """What seldom changes, with its tag; 304 when the client has it."""
-    content = card.model_dump_json().encode()
-    headers = {"ETag": content_tag(content), "Cache-Control": "no-cache"}
-    if matches(request.headers.get("if-none-match", ""), headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    return Response(content, media_type="application/json", headers=headers)
-
-
-def _labels(pipeline: Pipeline) -> list[Label]:
-    labels = pipeline.predictor.bundle.manifest.labels
-    return [
-        Label(id=index, name=name, colour=colour)
-        for index, (name, colour) in enumerate(zip(labels.names, labels.palette, strict=True))
-    ]
-
-
-def _model_card(pipeline: Pipeline, settings: Settings) -> ModelCard:
-    manifest = pipeline.predictor.bundle.manifest
-    engine = pipeline.predictor.engine
-    return ModelCard(
-        name=manifest.name,
-        version=manifest.version,
-        created=manifest.created,
-        schema_version=manifest.schema_version,
-        encoder=manifest.encoder,
-        upsampler=manifest.upsampler,
-        finest_stride=manifest.finest_stride,
-        labels=_labels(pipeline),
-        ignore_colour=manifest.labels.ignore_colour,
-        scores=dict(manifest.scores),
-        provenance=dict(manifest.provenance),
-        comparison=dict(manifest.comparison) or None,
-        engine=EngineCard(name=engine.name, precision=engine.precision),
-        limits=Limits(
-            max_body_bytes=settings.max_body_bytes,
-            max_pixels=settings.max_pixels,
-            max_batch=settings.max_batch,
-            timeout_seconds=settings.timeout_seconds,
-            slots=settings.slots,
-            queue=settings.queue,
-        ),
-    )

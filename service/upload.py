@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
-
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from typing import TYPE_CHECKING
 
 from service.errors import ServiceError
+from service.form import CURL, PICTURE_FIELD, malformed, read_form, shown_name
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from service.form import Part
     from service.reception import Arrival
-
-PICTURE_FIELD: Final = "image"
-MAX_PARTS: Final = 32
-MAX_OPTION_BYTES: Final = 4096
-MAX_FILENAME: Final = 255
-
-_CURL: Final = "For example: curl -F image=@picture.jpg URL/v1/segment, or curl --data-binary @picture.jpg."
 
 
 @dataclass(frozen=True)
@@ -61,10 +53,10 @@ class SentFile:
                 400,
                 "image_is_text",
                 "The field 'image' holds text; the bytes of a picture were expected. Addresses are never fetched.",
-                _CURL,
+                CURL,
             )
         if not self.content:
-            raise ServiceError(400, "missing_image", "The file in the field 'image' is empty.", _CURL)
+            raise ServiceError(400, "missing_image", "The file in the field 'image' is empty.", CURL)
         return self.content
 
 
@@ -111,7 +103,7 @@ def take_apart(content_type: str, body: bytes) -> Upload:
     if content_type.strip().lower().startswith("multipart/"):
         return _from_form(content_type, body)
     if not body:
-        raise ServiceError(400, "missing_image", "The request has no body; a picture was expected.", _CURL)
+        raise ServiceError(400, "missing_image", "The request has no body; a picture was expected.", CURL)
     return Upload(body)
 
 
@@ -130,90 +122,13 @@ def take_apart_many(content_type: str, body: bytes, most: int) -> tuple[list[Sen
         ServiceError: 400, no form or a malformed one, no picture, or a file under another name; 413, too many.
     """
     if not content_type.strip().lower().startswith("multipart/"):
-        raise _malformed("A batch is a form (multipart/form-data) with the file field 'image' once a picture.")
-    parts = _parts(content_type, body, most)
+        raise malformed("A batch is a form (multipart/form-data) with the file field 'image' once a picture.")
+    parts = read_form(content_type, body, most)
     return _pictures(parts), _options(parts)
 
 
-@dataclass
-class _Part:
-    headers: dict[bytes, bytes] = field(default_factory=dict)
-    name: str = ""
-    filename: str | None = None
-    is_file: bool = False
-    data: bytearray = field(default_factory=bytearray)
-    complete: bool = False
-
-
-class _FormReader:
-    """Collects the parts of one form. Raises as soon as a bound is passed, so nothing grows with the input.
-
-    Args:
-        most_pictures: Of a batch; None where one is expected, and told of when the form is read.
-    """
-
-    def __init__(self, most_pictures: int | None) -> None:
-        self._most_pictures = most_pictures
-        self._most_parts = MAX_PARTS + (most_pictures or 0)
-        self.parts: list[_Part] = []
-        self.ended = False
-        self._header_name = bytearray()
-        self._header_value = bytearray()
-
-    def on_part_begin(self) -> None:
-        if len(self.parts) == self._most_parts:
-            raise _malformed(f"The form has more than {self._most_parts} fields.")
-        self.parts.append(_Part())
-
-    def on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header_name += data[start:end]
-
-    def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header_value += data[start:end]
-
-    def on_header_end(self) -> None:
-        self.parts[-1].headers[bytes(self._header_name).lower()] = bytes(self._header_value)
-        self._header_name.clear()
-        self._header_value.clear()
-
-    def on_headers_finished(self) -> None:
-        part = self.parts[-1]
-        _, options = parse_options_header(part.headers.get(b"content-disposition", b""))
-        if b"name" not in options:
-            raise _malformed("A field of the form has no name.")
-        part.name = options[b"name"].decode("utf-8", "replace")
-        # A part without a file name is a file all the same when it says that it is not text (RFC 7578, 4.4).
-        kind = part.headers.get(b"content-type", b"text/plain").lower()
-        part.is_file = b"filename" in options or not kind.startswith(b"text/")
-        if b"filename" in options:
-            part.filename = options[b"filename"].decode("utf-8", "replace")[:MAX_FILENAME]
-        pictures = sum(earlier.name == PICTURE_FIELD for earlier in self.parts)
-        if self._most_pictures is not None and pictures > self._most_pictures:
-            raise ServiceError(
-                413,
-                "too_many_images",
-                f"The batch has more than {self._most_pictures} pictures.",
-                "Send several batches; GET /v1/model tells the limits.",
-            )
-
-    def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        part = self.parts[-1]
-        if not part.is_file and len(part.data) + end - start > MAX_OPTION_BYTES:
-            raise _malformed(
-                f"The text field {_name(part.name)} is longer than {MAX_OPTION_BYTES} bytes; "
-                "a picture must be sent as a file, with a filename."
-            )
-        part.data += data[start:end]
-
-    def on_part_end(self) -> None:
-        self.parts[-1].complete = True
-
-    def on_end(self) -> None:
-        self.ended = True
-
-
 def _from_form(content_type: str, body: bytes) -> Upload:
-    parts = _parts(content_type, body)
+    parts = read_form(content_type, body)
     pictures = _pictures(parts)
     if len(pictures) > 1:
         raise ServiceError(
@@ -225,44 +140,15 @@ def _from_form(content_type: str, body: bytes) -> Upload:
     return Upload(pictures[0].picture(), _options(parts))
 
 
-def _parts(content_type: str, body: bytes, most_pictures: int | None = None) -> list[_Part]:
-    reader = _FormReader(most_pictures)
-    _, options = parse_options_header(content_type)
-    boundary = options.get(b"boundary", b"")
-    if not boundary:
-        raise _malformed("The Content-Type says multipart but names no boundary.")
-    try:
-        parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": reader.on_part_begin,
-                "on_header_field": reader.on_header_field,
-                "on_header_value": reader.on_header_value,
-                "on_header_end": reader.on_header_end,
-                "on_headers_finished": reader.on_headers_finished,
-                "on_part_data": reader.on_part_data,
-                "on_part_end": reader.on_part_end,
-                "on_end": reader.on_end,
-            },
-        )
-        parser.write(body)
-        parser.finalize()
-    except FormParserError:
-        raise _malformed("The multipart form cannot be read.") from None
-    if not reader.ended or not all(part.complete for part in reader.parts):
-        raise _malformed("The multipart form ends before its closing boundary.")
-    return reader.parts
-
-
-def _pictures(parts: list[_Part]) -> list[SentFile]:
+def _pictures(parts: list[Part]) -> list[SentFile]:
     pictures = [SentFile(part.filename, bytes(part.data), part.is_file) for part in parts if part.name == PICTURE_FIELD]
     if not pictures:
-        found = ", ".join(_name(part.name) for part in parts[:5]) or "none"
-        raise ServiceError(400, "missing_image", f"The form has no file field 'image'; its fields are: {found}.", _CURL)
+        found = ", ".join(shown_name(part.name) for part in parts[:5]) or "none"
+        raise ServiceError(400, "missing_image", f"The form has no file field 'image'; its fields are: {found}.", CURL)
     return pictures
 
 
-def _options(parts: list[_Part]) -> list[tuple[str, str]]:
+def _options(parts: list[Part]) -> list[tuple[str, str]]:
     options = []
     for part in parts:
         if part.name == PICTURE_FIELD:
@@ -271,19 +157,11 @@ def _options(parts: list[_Part]) -> list[tuple[str, str]]:
             raise ServiceError(
                 400,
                 "unexpected_file",
-                f"The form has a file under another name, {_name(part.name)}.",
+                f"The form has a file under another name, {shown_name(part.name)}.",
                 "Send pictures in the field 'image'.",
             )
         options.append((part.name, part.data.decode("utf-8", "replace")))
     return options
-
-
-def _name(text: str) -> str:
-    return ascii(text[:40])
-
-
-def _malformed(message: str) -> ServiceError:
-    return ServiceError(400, "malformed_form", message, f"Let your HTTP client build the form. {_CURL}")
 
 
 def _too_large(limit: int) -> ServiceError:
