@@ -179,3 +179,28 @@ def served(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Ite
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
+
+
+@pytest.fixture(scope="session")
+def read_brush() -> Callable[[list[int]], NDArray[np.uint8]]:
+    """The published decoder of thi.ng/rle-pack, on which Label Studio's page and exports stand."""
+
+    def read_values(rle: list[int]) -> NDArray[np.uint8]:
+        bits = "".join(f"{value:08b}" for value in rle)
+        place = 0
+
+        def read(size: int) -> int:
+            nonlocal place
+            place += size
+            return int(bits[place - size : place], 2)
+
+        count, word = read(32), read(5) + 1
+        sizes = [read(4) + 1 for _ in range(4)]
+        values: list[int] = []
+        while len(values) < count:
+            repeated = read(1)
+            length = read(sizes[read(2)]) + 1
+            values += [read(word)] * length if repeated else [read(word) for _ in range(length)]
+        return np.array(values, dtype=np.uint8)
+
+    return read_values

@@ -27,6 +27,7 @@ from model.runtime.formats import LabelStudioConfig
 from model.runtime.journal import Entry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -165,28 +166,12 @@ def test_a_picture_whose_name_cvat_cannot_hold_is_told(
         json.loads(made.read_text())
 
 
-def decode_brush(rle: list[int]) -> NDArray[np.uint8]:
-    """The published decoder of thi.ng/rle-pack, on which Label Studio stands."""
-    bits = "".join(f"{value:08b}" for value in rle)
-    place = 0
-
-    def read(size: int) -> int:
-        nonlocal place
-        place += size
-        return int(bits[place - size : place], 2)
-
-    count, word = read(32), read(5) + 1
-    sizes = [read(4) + 1 for _ in range(4)]
-    values: list[int] = []
-    while len(values) < count:
-        repeated = read(1)
-        length = read(sizes[read(2)]) + 1
-        values += [read(word)] * length if repeated else [read(word) for _ in range(length)]
-    return np.array(values, dtype=np.uint8)
-
-
 def test_label_studio_gets_tasks_with_predictions(
-    tiny_bundle: Bundle, pictures: Path, tmp_path: Path, picture_labels: NDArray[np.uint8]
+    tiny_bundle: Bundle,
+    pictures: Path,
+    tmp_path: Path,
+    picture_labels: NDArray[np.uint8],
+    read_brush: Callable[[list[int]], NDArray[np.uint8]],
 ) -> None:
     names = LabelStudioConfig(prefix="/data/local-files/?d=street/", image="photo", brush="areas", key="url")
     summary = predict(tiny_bundle, pictures, tmp_path / "out", "label-studio", label_studio=names)
@@ -201,7 +186,7 @@ def test_label_studio_gets_tasks_with_predictions(
     for index, region in enumerate(prediction["result"]):
         assert (region["from_name"], region["to_name"], region["type"]) == ("areas", "photo", "brushlabels")
         size = region["original_height"], region["original_width"], 4
-        mask = decode_brush(region["value"]["rle"]).reshape(size)[..., 3]
+        mask = read_brush(region["value"]["rle"]).reshape(size)[..., 3]
         np.testing.assert_array_equal(mask, np.where(picture_labels == index, 255, 0))
 
 

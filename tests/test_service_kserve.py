@@ -1,5 +1,6 @@
 """The door of KServe and Triton clients: Triton's own client against a real server, and what is refused."""
 
+import asyncio
 import io
 import json
 import struct
@@ -8,6 +9,7 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
+import tritonclient.http.aio as asynchronous
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -87,6 +89,17 @@ def test_a_picture_without_the_first_axis_and_a_batch_are_taken(client, picture,
     answer = client.infer(MODEL, [tensor(batch)])
     expected = np.stack([picture_labels, picture_labels[::-1], picture_labels[:, ::-1]])
     np.testing.assert_array_equal(answer.as_numpy("label_map"), expected)
+
+
+def test_the_asynchronous_client_works_too(served, picture, picture_labels):
+    async def ask():
+        async with asynchronous.InferenceServerClient(served.removeprefix("http://")) as client:
+            assert await client.is_model_ready(MODEL)
+            given = asynchronous.InferInput("image", list(picture.shape), "UINT8").set_data_from_numpy(picture)
+            answer = await client.infer(MODEL, [given])
+            np.testing.assert_array_equal(answer.as_numpy("label_map")[0], picture_labels)
+
+    asyncio.run(ask())
 
 
 def test_files_of_pictures_are_taken_as_bytes(client, picture, picture_labels):

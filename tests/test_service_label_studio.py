@@ -41,37 +41,16 @@ def data_url(content):
     return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
-def decode_brush(rle):
-    """Values of a brush by the published decoder of thi.ng/rle-pack, on which Label Studio's page and exports stand."""
-    bits = "".join(f"{value:08b}" for value in rle)
-    place = 0
-
-    def read(size):
-        nonlocal place
-        place += size
-        return int(bits[place - size : place], 2)
-
-    count = read(32)
-    word = read(5) + 1
-    sizes = [read(4) + 1 for _ in range(4)]
-    values = []
-    while len(values) < count:
-        repeated = read(1)
-        length = read(sizes[read(2)]) + 1
-        values += [read(word)] * length if repeated else [read(word) for _ in range(length)]
-    return np.array(values, dtype=np.uint8)
-
-
-def mask_of(region):
+def mask_of(region, read_brush):
     shape = region["original_height"], region["original_width"], 4
-    colours = decode_brush(region["value"]["rle"]).reshape(shape)
+    colours = read_brush(region["value"]["rle"]).reshape(shape)
     assert (colours == colours[..., :1]).all()
     return colours[..., 3]
 
 
 @given(arrays.arrays(np.bool_, arrays.array_shapes(min_dims=2, max_dims=2, max_side=40)))
-def test_a_mask_survives_the_brush(mask):
-    values = decode_brush(encode_brush(mask).tolist()).reshape(*mask.shape, 4)
+def test_a_mask_survives_the_brush(read_brush, mask):
+    values = read_brush(encode_brush(mask).tolist()).reshape(*mask.shape, 4)
     np.testing.assert_array_equal(values[..., 3], mask * np.uint8(255))
 
 
@@ -82,10 +61,10 @@ def test_the_bytes_are_those_of_label_studios_own_encoder():
 
 
 @pytest.mark.parametrize("run", [1, 2, 3, 4, 5, 64, 65, 16383, 16384, 16385, 32768, 32769, 100_000])
-def test_a_run_of_any_length_is_read_back(run):
+def test_a_run_of_any_length_is_read_back(read_brush, run):
     mask = np.zeros((1, run + 3), dtype=np.bool_)
     mask[0, 2 : 2 + run] = True
-    np.testing.assert_array_equal(decode_brush(encode_brush(mask).tolist())[3::4], mask[0] * np.uint8(255))
+    np.testing.assert_array_equal(read_brush(encode_brush(mask).tolist())[3::4], mask[0] * np.uint8(255))
 
 
 def test_many_runs_are_packed_in_parts_as_if_at_once(monkeypatch):
@@ -122,7 +101,7 @@ def ask(served, tasks, config=CONFIG):
     return httpx.post(f"{served}/predict", json=request, timeout=30)
 
 
-def test_a_task_gets_a_brush_for_every_label_of_the_project(served, tiny_bundle, picture, picture_labels):
+def test_a_task_gets_a_brush_for_every_label_of_the_project(served, tiny_bundle, picture, picture_labels, read_brush):
     answer = ask(served, [{"id": 5, "data": {"url": data_url(as_bytes(picture))}, "annotations": []}])
     assert answer.headers["content-type"] == "application/json"
     (prediction,) = answer.json()["results"]
@@ -133,7 +112,7 @@ def test_a_task_gets_a_brush_for_every_label_of_the_project(served, tiny_bundle,
     for index, region in ((1, red), (2, green)):
         assert (region["type"], region["value"]["format"]) == ("brushlabels", "rle")
         assert (region["from_name"], region["to_name"], region["image_rotation"]) == ("areas", "photo", 0)
-        np.testing.assert_array_equal(mask_of(region), np.where(picture_labels == index, 255, 0))
+        np.testing.assert_array_equal(mask_of(region, read_brush), np.where(picture_labels == index, 255, 0))
     assert red["id"] != green["id"]
 
 
