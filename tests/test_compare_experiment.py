@@ -48,7 +48,7 @@ TINY = TrainConfig(
     loss=LossConfig(lovasz=0.5),
     fit=FitConfig(epochs=2, precision="32-true", progress=False, ema=0.9, threads=1),  # many runs share the cores
 )
-CONFIG = CompareConfig(TINY, strides=(8,), seeds=1, latency=False, pictures=1, reconstruction=False)
+CONFIG = CompareConfig(TINY, strides=(8,), seeds=1, latency=False, pictures=1, reconstruction_steps=2)
 
 
 @pytest.fixture(scope="module")
@@ -132,12 +132,19 @@ def test_a_training_broken_off_before_its_first_checkpoint_is_begun_again(finish
 def test_a_report_can_be_made_from_the_results_alone(finished: Path, tmp_path: Path) -> None:
     root = tmp_path / "c"
     root.mkdir()
-    shutil.copytree(finished / "results", root / "results")
+    for name in ("results", "reconstruction"):
+        shutil.copytree(finished / name, root / name)
     for name in ("comparison.json", "gallery.npz"):
         shutil.copy(finished / name, root / name)
     compare(CompareConfig(), root, report_only=True)
     for name in ("report.json", "report.md", "report.html"):
         assert (root / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_pictures_are_brought_back_beside_the_arms(finished: Path) -> None:
+    found = report(finished)["reconstruction"]
+    assert (found["scored_pictures"], found["seeds"], found["steps"]) == (3, [0], 2)
+    assert report(finished)["missing"] == []
 
 
 def test_another_recipe_in_the_same_folder_is_refused_with_the_difference(finished: Path) -> None:

@@ -80,6 +80,7 @@ class Encoder(nn.Module):
             channels = WIDTH
         last = _convolution(WIDTH, COLOURS)
         nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         self.added = nn.Sequential(*layers, last)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -38,9 +38,9 @@ def psnr(restored: NDArray[np.uint8], picture: NDArray[np.uint8]) -> float:
 def ssim(restored: NDArray[np.uint8], picture: NDArray[np.uint8]) -> float:
     """Structural similarity: Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity".
 
-    As in the paper: a Gaussian window of 11 x 11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03, on the places where the
-    whole window lies inside; the mean of the three colours. It is torchmetrics' number, by separable filters: a tenth
-    of the time.
+    As in the paper: a Gaussian window of 11 x 11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03, where the whole window
+    lies inside; the mean of the three colours. These are torchmetrics' values at those places, by separable filters
+    in a tenth of its time; its mean takes in a border of windows over mirrored pixels as well.
 
     Args:
         restored: RGB, shape (H, W, 3).

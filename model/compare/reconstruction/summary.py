@@ -139,7 +139,7 @@ def _difference(
     learned: bool,
 ) -> dict[str, Any]:
     """A paired difference; its ``call`` by both intervals, of fixed methods by that over pictures alone."""
-    apart = (ours - theirs)[:, counted] if counted.any() else np.zeros((len(ours), 0))
+    apart = ours[:, counted] - theirs[:, counted]
     if not apart.size:
         return Difference((), math.nan, None, None).to_dict() | {"call": "not defined"}
     per_seed = apart.mean(axis=1)
