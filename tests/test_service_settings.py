@@ -109,12 +109,17 @@ def test_a_typing_error_in_a_name_is_not_passed_over(variable):
         Settings.from_environment({variable: "1"})
 
 
-def test_the_variables_that_kubernetes_sets_for_a_service_called_fcn_do_no_harm():
+@pytest.mark.parametrize("service", ["FCN", "FCN_SEGMENTER", "FCN_API"])
+def test_the_variables_that_kubernetes_sets_for_a_service_of_such_a_name_do_no_harm(service):
     environment = {
-        "FCN_PORT": "tcp://10.0.0.1:80",
-        "FCN_SERVICE_HOST": "10.0.0.1",
-        "FCN_SERVICE_PORT": "80",
-        "FCN_PORT_80_TCP_ADDR": "10.0.0.1",
+        f"{service}_PORT": "tcp://10.0.0.1:80",
+        f"{service}_SERVICE_HOST": "10.0.0.1",
+        f"{service}_SERVICE_PORT": "80",
+        f"{service}_SERVICE_PORT_HTTP": "80",
+        f"{service}_PORT_80_TCP": "tcp://10.0.0.1:80",
+        f"{service}_PORT_80_TCP_ADDR": "10.0.0.1",
+        f"{service}_PORT_80_TCP_PORT": "80",
+        f"{service}_PORT_80_TCP_PROTO": "tcp",
     }
     assert Settings.from_environment(environment) == Settings()
 
