@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import signal
 import subprocess
@@ -283,28 +284,29 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+def command(root: Path, mode: str) -> list[str]:
+    return [
+        *(sys.executable, "-c", KILLED, "compare", str(root), "--mode", mode, "--arms", "bilinear,learned"),
+        *("--strides", "16", "--seeds", "2", "--pictures", "1", "--latency", "false", "--passes", "1"),
+        *("--data.name", "shapes", "--data.train-size", "8", "--data.val-size", "2", "--data.image-size", "32,64"),
+        *("--model.encoder", "resnet18", "--model.encoder-weights", "none", "--model.head-channels", "4"),
+        *("--augment.crop-size", "32,32", "--loader.batch-size", "4", "--loader.workers", "0"),
+        *("--fit.epochs", "2", "--fit.threads", "1", "--fit.precision", "32-true", "--fit.progress", "false"),
+        *("--upsampler-epochs", "2", "--optimiser.upsampler-rate", "0.01"),
+    ]
+
+
 @pytest.mark.parametrize("mode", ["end-to-end", "upsampler-only"])
 def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_report(mode: str, tmp_path: Path) -> None:
-    def command(root: Path) -> list[str]:
-        return [
-            *(sys.executable, "-c", KILLED, "compare", str(root), "--mode", mode, "--arms", "bilinear,learned"),
-            *("--strides", "16", "--seeds", "2", "--pictures", "1", "--latency", "false", "--passes", "1"),
-            *("--data.name", "shapes", "--data.train-size", "8", "--data.val-size", "2", "--data.image-size", "32,64"),
-            *("--model.encoder", "resnet18", "--model.encoder-weights", "none", "--model.head-channels", "4"),
-            *("--augment.crop-size", "32,32", "--loader.batch-size", "4", "--loader.workers", "0"),
-            *("--fit.epochs", "2", "--fit.threads", "1", "--fit.precision", "32-true", "--fit.progress", "false"),
-            *("--upsampler-epochs", "2", "--optimiser.upsampler-rate", "0.01"),
-        ]
-
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(command(whole), check=True, capture_output=True, timeout=300)
+    subprocess.run(command(whole, mode), check=True, capture_output=True, timeout=300)
     # Killed when this appears: the first checkpoint of the second training, a whole result, the last JSON half-way.
     names = {
         "end-to-end": ["runs/learned-16s-seed0/checkpoints/last.ckpt", "results/bilinear-16s-seed1.npz"],
         "upsampler-only": ["scores/16s-seed0/train-0.npy", "runs/base-16s-seed1/checkpoints/last.ckpt"],
     }[mode]
     for name in names:
-        process = subprocess.Popen(command(broken), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command(broken, mode), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + 240
         while not (broken / name).exists():
             assert process.poll() is None, f"it ended before {name} was there"
@@ -313,8 +315,31 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_report(mode: str
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert not (broken / "report.json").exists()
-    subprocess.run(command(broken), check=True, capture_output=True, timeout=300)
+    subprocess.run(command(broken, mode), check=True, capture_output=True, timeout=300)
     assert without_times(report(broken)) == without_times(report(whole))
+
+
+@pytest.mark.parametrize("mode", ["end-to-end", "upsampler-only"])
+def test_a_full_disk_is_told_and_what_was_done_is_kept(mode: str, tmp_path: Path) -> None:
+    root = tmp_path / "c"
+    # No file may grow above this: checkpoints and stored score maps cannot be written, small files can.
+    limit = 300_000
+    done = subprocess.run(
+        command(root, mode),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.returncode == 1, done.stderr
+    told = " ".join(done.stderr.split())
+    assert "cannot be written" in told
+    assert "free some disk" in told
+    assert "Traceback" not in told
+    assert not list(root.rglob("*.part"))
+    subprocess.run(command(root, mode), check=True, capture_output=True, timeout=300)
+    assert report(root)["missing"] == []
 
 
 def without_times(value: Any) -> Any:
