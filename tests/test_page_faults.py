@@ -148,6 +148,7 @@ def test_a_key_is_asked_for_used_and_kept_for_the_tab_alone(open_window, guarded
     page.reload()
     expect(page.locator("#model")).to_contain_text("tiny-colours")
     assert not page.locator("#key").is_visible()
+    assert not page.get_by_role("link", name="Every route").is_visible()  # it would get a 401: links carry no key
     assert page.evaluate("[localStorage.length, document.cookie, location.href]") == [0, "", f"{guarded}/"]
 
 

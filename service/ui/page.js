@@ -18,10 +18,12 @@ let underway = null; // AbortController of the picture being asked for
 let unanswered = null; // what to do again once there is a key
 
 async function loadCard() {
+  at("links").hidden = key.value !== ""; // a link carries no key
   card = (await showModel(seekKey)) ?? card;
 }
 
 function seekKey() {
+  at("links").hidden = true;
   askForKey(key.value !== "", (value) => {
     key.set(value);
     loadCard();
