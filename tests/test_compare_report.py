@@ -273,3 +273,19 @@ def test_a_report_names_no_folder_of_the_machine_that_made_it(tmp_path: Path) ->
         text = (tmp_path / "c" / name).read_text(encoding="utf-8")
         assert "someone" not in text
         assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"milliseconds": {"bilinear-16s": 20.5}}', '{"milliseconds": {"bilinear-16s": "fast"}}']
+)
+def test_damaged_times_are_taken_for_none(tmp_path: Path, text: str) -> None:
+    config = CompareConfig(TrainConfig(SourceConfig("shapes")), strides=(16,))
+    folder = make_comparison(tmp_path / "c", config, {"bilinear": 0.5, "learned": 0.4})
+    folder.latency_file.write_text(text, encoding="utf-8")
+    assert folder.latency() == {}
+    whole = {"picture": [64, 64], "rounds": 3, "engine": "OpenVINO, f32", "processor": "a processor"}
+    times = {"milliseconds": {"bilinear-16s": 20.5}, "peak_bytes": {"bilinear-16s": 200_000_000}, **whole}
+    folder.latency_file.write_text(json.dumps(times), encoding="utf-8")
+    write_report(folder)
+    report = (folder.root / "report.md").read_text(encoding="utf-8")
+    assert "| 20.5 | 200 |" in report

@@ -209,8 +209,10 @@ class ComparisonFolder:
             return []
 
     def latency(self) -> dict[str, Any]:
-        """Times in the serving engine; empty where not measured."""
-        return _object(self.latency_file)
+        """Times and peak memory in the serving engine; empty where not measured."""
+        found = _object(self.latency_file)
+        whole = {"milliseconds", "peak_bytes", "picture", "rounds", "engine", "processor"} <= found.keys()
+        return found if whole and _of_arms(found["milliseconds"]) and _of_arms(found["peak_bytes"]) else {}
 
     def forms(self) -> dict[str, Any]:
         """Times of the forms of a transposed convolution, from ``measure_forms``; empty where not measured."""
@@ -230,3 +232,8 @@ def _object(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _of_arms(found: object) -> bool:
+    """Whether a JSON value holds one number, or none, for each of some names."""
+    return isinstance(found, dict) and all(value is None or type(value) in (int, float) for value in found.values())
