@@ -55,9 +55,9 @@ _FAULTS: Final[dict[int | str, dict[str, Any]]] = {
         "These 5 bytes are not a picture in a known format.",
     ),
     422: _fault(
-        "The picture is damaged, or an option has an impossible value.",
-        "damaged_image",
-        "The picture is damaged or truncated.",
+        "An option is unknown or has an impossible value, or the picture is damaged.",
+        "invalid_option",
+        "'opacity' is '2': Input should be less than or equal to 1.",
     ),
     500: _fault(
         "The service failed; the log holds the X-Request-Id.", "internal", "The service failed on this request."
