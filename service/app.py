@@ -23,6 +23,7 @@ from service.routes import create_app
 from service.settings import Settings
 from service.station import Station
 from service.stopping import stop_gently
+from service.timers import take_out_timers
 from service.tracing import bentoml_tracing, flush, use_bentoml_provider
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def _refusal(error: FcnError) -> str:
 # exist once the module is imported. The model itself is loaded in __init__.
 SETTINGS, KEYRING, TRACING = _settings()
 logs.configure(SETTINGS.log_format)
+take_out_timers()
 PROBE_PATHS: Final = frozenset({"/livez", "/healthz", "/readyz"})
 STATION: Final = Station(SETTINGS)
 _APP: Final = create_app(STATION)
@@ -79,7 +81,7 @@ class Probes:
 @bentoml.service(
     name="fcn-segmenter",
     workers=1,
-    # A second lock; the station's own time-out, which answers in the contract's form, comes first.
+    # Told to BentoML for its own documents; see service/timers.py for what became of it.
     traffic={"timeout": ceil(SETTINGS.timeout_seconds) + 30},
     # BentoML's metrics take the path as a label and its log writes it: both would be the client's own
     # text, in any number. The guard does the same work by route, and /metrics is one of our routes.
