@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 def _settings() -> tuple[Settings, Keyring, dict[str, Any]]:
     try:
+        take_out_timers()
         settings = Settings.from_environment(os.environ)
         return settings, settings.keyring(), bentoml_tracing(settings)
     except FcnError as error:
@@ -48,7 +49,6 @@ def _refusal(error: FcnError) -> str:
 # exist once the module is imported. The model itself is loaded in __init__.
 SETTINGS, KEYRING, TRACING = _settings()
 logs.configure(SETTINGS.log_format)
-take_out_timers()
 PROBE_PATHS: Final = frozenset({"/livez", "/healthz", "/readyz"})
 STATION: Final = Station(SETTINGS)
 _APP: Final = create_app(STATION)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import bentoml
 from bentoml._internal.server.http import traffic
+
+from data.errors import ConfigError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -32,5 +35,15 @@ class NoLimit:
 
 
 def take_out_timers() -> None:
-    """Put ``NoLimit`` in the place of BentoML's middleware. To be called before BentoML makes its application."""
+    """Put ``NoLimit`` in the place of BentoML's middleware. To be called before BentoML makes its application.
+
+    Raises:
+        ConfigError: this BentoML has no such middleware.
+    """
+    if not isinstance(getattr(traffic, "TimeoutMiddleware", None), type):
+        raise ConfigError(
+            f"BentoML {bentoml.__version__} has no TimeoutMiddleware where service/timers.py replaces it: install the "
+            "version in constraints.txt, or see whether the newer one's time limit still keeps timers of answered "
+            "requests and change that module"
+        )
     traffic.TimeoutMiddleware = NoLimit  # type: ignore[misc, assignment]  # a class in the place of another
