@@ -77,7 +77,7 @@ def draw_trimap(report: dict[str, Any]) -> Drawing:
         below.set_xlabel("band around contours, pixels to each side")
     axes[0].set_ylabel("mIoU in the band, %")
     axes[len(strides)].set_ylabel("difference, points")
-    axes[0].legend(loc="lower right")
+    axes[0].legend(loc="best")
     caption = (
         "Above, mIoU of just the pixels near a true contour, against how near; bands span the seeds. Below, the "
         "difference from bilinear with its 95 % interval over pictures. What upsampling can mend lies at the left."
