@@ -61,6 +61,7 @@ def task(data):
 DOORS = {
     "/v1/segment": ("/v1/segment?format=json", raw),
     "/v1/segment, as a form": ("/v1/segment", form),
+    "/v1/segment/batch": ("/v1/segment/batch", form),
     "/": ("/", raw),
     "/huggingface": ("/huggingface", base64_inputs),
     "/v2/models/{model}/infer": ("/v2/models/fcn-segmenter/infer", bytes_tensor),
