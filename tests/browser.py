@@ -89,7 +89,8 @@ def started() -> Iterator[Browser]:
         try:
             browser = playwright.chromium.launch(executable_path=path, args=list(OPTIONS))
         except Error as error:
-            reason = next((line for line in error.message.splitlines() if "rror" in line), error.message[:200])
+            lines = error.message.splitlines()
+            reason = next((line for line in lines if "rror:" in line), lines[0])[:200]
             raise NoBrowserError(
                 f"{path} does not start ({reason.strip()}): install a Chromium with what it needs "
                 f"(`apt-get install chromium`), or set {VARIABLE} to one that runs"
