@@ -345,7 +345,9 @@ def test_nothing_is_left_behind(server, client):
             said_on_the_wire(server.url, sent)
         still_answers(client)
 
-    some()
+    # The allocator's and the engine's buffers reach their size in the second round: 361, then 402 MB and no more.
+    for _ in range(2):
+        some()
     memory, files, threads = in_use(server)
     left = {path for path in (server.place / "tmp").rglob("*") if path.is_file()}
     for _ in range(2):
