@@ -1,0 +1,140 @@
+"""Commands that use what was learned, and that look: register, predict, data check, explain.
+
+They import what they need when they are called, so that help is instant and what serves works without torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data.sources.catalogue import SourceName
+from model.commands.voice import console, say
+from model.runtime.engine import EngineConfig
+from model.runtime.formats import FolderFormat, LabelStudioConfig
+
+
+def register(bundle: Path, name: str = "fcn-segmenter") -> None:
+    """Put a bundle into BentoML's model store, from where `bentoml build` takes it.
+
+    Args:
+        bundle: Folder that export made.
+        name: In the store.
+    """
+    from model.runtime.store import register as register_bundle
+
+    say(f"registered as {register_bundle(bundle, name)}", "next: bentoml build")
+
+
+def predict(
+    bundle: Path,
+    pictures: Path,
+    out: Path = Path("predictions"),
+    overlay: bool = True,
+    opacity: float = 0.5,
+    overwrite: bool = False,
+    format: FolderFormat = "png",
+    label_studio: LabelStudioConfig = LabelStudioConfig(),
+    engine: EngineConfig = EngineConfig(),
+) -> int:
+    """Label every picture of a folder: palette PNGs and overlays. What is done already is skipped.
+
+    Args:
+        bundle: Folder that export made.
+        pictures: A folder, walked to its bottom, or one picture.
+        out: Where to.
+        overlay: Write overlays too.
+        opacity: Of the overlays, 0 to 1.
+        overwrite: Label again what is done already.
+        format: What else to write for another tool: cvat (Segmentation mask 1.1), coco (one JSON file) or
+            label-studio (tasks with predictions).
+        label_studio: Names in a project of Label Studio.
+        engine: How the network is run.
+    """
+    from model.runtime.folder import predict_folder
+
+    summary = predict_folder(
+        bundle,
+        pictures,
+        out,
+        engine,
+        overlay=overlay,
+        opacity=opacity,
+        overwrite=overwrite,
+        form=format,
+        label_studio=label_studio,
+    )
+    say(
+        f"{summary.written} labelled in {summary.seconds:.1f} s, {summary.skipped} done before, "
+        f"{len(summary.failed)} could not be read",
+        f"written to {out}",
+        *([f"for {format}: {summary.exported}"] if summary.exported else []),
+    )
+    return 1 if summary.failed else 0
+
+
+def data_check(
+    path: Path,
+    source: SourceName = "folder",
+    val_fraction: float = 0.2,
+    seed: int = 0,
+    remap: dict[int, int] | None = None,
+    json: bool = False,
+) -> int:
+    """Look through a labelled data set before training: pairs, sizes, labels, shares, splits.
+
+    Args:
+        path: Folder of the data set.
+        source: Kind of data set.
+        val_fraction: As training will have it, where there are no split files.
+        seed: As training will have it.
+        remap: Labels to change while masks are read, as training will have it.
+        json: Print JSON instead of a table.
+    """
+    from data.check import run_check
+
+    return run_check(
+        None if source == "shapes" else path, source, val_fraction=val_fraction, seed=seed, remap=remap, json=json
+    )
+
+
+def explain(
+    kernel: int | list[list[float]] = 2,
+    size: int | tuple[int, int] = 3,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    out: Path | None = None,
+) -> None:
+    """Show in numbers that a convolution is a matrix, its transpose upsamples, and what that costs.
+
+    Args:
+        kernel: Side of the kernel of the first example, or its rows: [[1,2],[3,4]].
+        size: Side of its picture, or height and width: [3,4].
+        stride: Pixels from one place of the kernel to the next.
+        padding: Zeros around the picture.
+        dilation: Pixels from one number of the kernel to the next.
+        out: Folder for explain.html and explain.md, with figures; without it all is printed.
+    """
+    from model.explain.example import Example, read_kernel
+    from model.explain.lesson import chapters
+
+    sides = size if isinstance(size, tuple) else (size, size)
+    told = chapters(Example(read_kernel(kernel), sides, stride, padding, dilation))
+    if out is None:
+        from model.explain.terminal import print_lesson
+
+        print_lesson(told, console)
+        return
+    from model.explain.page import write_page
+
+    given = {
+        "kernel": kernel,
+        "size": size if isinstance(size, int) else [*size],
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+    }
+    plain = {"kernel": 2, "size": 3, "stride": 1, "padding": 0, "dilation": 1}
+    options = [f"--{name} {str(value).replace(' ', '')}" for name, value in given.items() if value != plain[name]]
+    page = write_page(told, out, " ".join(["fcn explain", *options]))
+    say(f"page: {page}", f"text: {page.with_suffix('.md')}")
