@@ -9,6 +9,7 @@ import numpy as np
 from fastapi import FastAPI, Request  # noqa: TC002 - FastAPI reads the types of a route when it is added
 from starlette.responses import Response  # noqa: TC002 - the same
 
+from service.bodies import INFERENCE
 from service.errors import ServiceError
 from service.numbers import write_numbers
 from service.pipeline import Answer
@@ -73,8 +74,10 @@ def add_kserve(app: FastAPI, station: Station) -> None:
     async def model_ready(model: str, version: str = "") -> dict[str, Any]:
         return {"name": _pipeline(station, model, version).predictor.bundle.manifest.name, "ready": True}
 
-    @app.post("/v2/models/{model}/infer", summary="Inference", responses=faults)
-    @app.post("/v2/models/{model}/versions/{version}/infer", summary="Inference", responses=faults)
+    @app.post("/v2/models/{model}/infer", summary="Inference", responses=faults, openapi_extra=INFERENCE)
+    @app.post(
+        "/v2/models/{model}/versions/{version}/infer", summary="Inference", responses=faults, openapi_extra=INFERENCE
+    )
     async def infer(request: Request, model: str, version: str = "") -> Response:
         _pipeline(station, model, version)
         _refuse_encoding(request)

@@ -11,6 +11,7 @@ from starlette.responses import Response  # noqa: TC002 - the same
 
 from data.errors import ImageError
 from model.runtime.brush import brush_regions
+from service.bodies import PROJECT, TASKS
 from service.document import kind_of, read_base64, read_document
 from service.errors import ServiceError, as_service_error
 from service.label_config import LabelConfig, read_label_config
@@ -55,11 +56,11 @@ def add_label_studio(app: FastAPI, station: Station, faults: dict[int | str, dic
     async def versions() -> dict[str, list[str]]:
         return {"versions": [station.pipeline().predictor.bundle.manifest.version]}
 
-    @app.post("/setup", summary="Label Studio: a project introduces itself", responses=faults)
+    @app.post("/setup", summary="Label Studio: a project introduces itself", responses=faults, openapi_extra=PROJECT)
     async def setup(request: Request) -> dict[str, str]:
         return await station.run(request, _set_up)
 
-    @app.post("/predict", summary="Label Studio: brush strokes for tasks", responses=faults)
+    @app.post("/predict", summary="Label Studio: brush strokes for tasks", responses=faults, openapi_extra=TASKS)
     async def predict(request: Request) -> Response:
         return await station.respond(request, _predict)
 

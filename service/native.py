@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import FastAPI, Request  # noqa: TC002 - FastAPI reads the types of a route when it is added
 from starlette.responses import JSONResponse, Response
 
+from service.bodies import PICTURE_FORM
 from service.errors import ServiceError
 from service.form import PICTURE_FIELD
 from service.options import SegmentOptions, read_options
@@ -62,14 +63,26 @@ def add_native(app: FastAPI, station: Station, faults: dict[int | str, dict[str,
     async def described() -> JSONResponse:
         return JSONResponse(schema)
 
-    @app.post("/segment", summary="BentoML's client: the answer as a file", response_class=Response, responses=faults)
+    @app.post(
+        "/segment",
+        summary="BentoML's client: the answer as a file",
+        response_class=Response,
+        responses=faults,
+        openapi_extra=PICTURE_FORM,
+    )
     async def segment(request: Request) -> Response:
         content_type = request.headers.get("content-type", "")
         return await station.respond(
             request, lambda pipeline, body, watch: _as_file(_answer(pipeline, content_type, body, None, watch))
         )
 
-    @app.post("/segment_json", summary="BentoML's client: JSON", response_model=SegmentAnswer, responses=faults)
+    @app.post(
+        "/segment_json",
+        summary="BentoML's client: JSON",
+        response_model=SegmentAnswer,
+        responses=faults,
+        openapi_extra=PICTURE_FORM,
+    )
     async def segment_json(request: Request) -> Response:
         content_type = request.headers.get("content-type", "")
         return await station.respond(
