@@ -121,6 +121,10 @@ def test_the_recipes_are_valid(recipe, capsys, request):
         (["predict", "/no/such/bundle", "."], "bundle"),
         (["register", "/no/such/bundle"], "bundle"),
         (["data", "check", "/no/such/folder"], "folder"),
+        (["compare", "c", "--data.name=shapes", "--arms", "magic"], "no upsampler is named 'magic': an arm is one of"),
+        (["compare", "c", "--data.name=shapes", "--strides", "8,12"], "stride 12 is none that an FCN predicts at"),
+        (["compare", "c", "--report-only"], "c holds no comparison"),
+        (["export", "--from-comparison", "c"], "c holds no comparison"),
     ],
 )
 def test_mistakes_get_one_line_and_exit_status_1(arguments, message, capsys, tmp_path, monkeypatch):

@@ -20,7 +20,6 @@ from model.config import (
     ModelConfig,
     OptimiserConfig,
     TrainConfig,
-    UpsamplerName,
 )
 from model.runtime.engine import EngineConfig
 
@@ -68,7 +67,7 @@ def train(
 
 def compare(
     out: Path,
-    arms: list[UpsamplerName] = ["bilinear", "learned"],  # noqa: B006  read only
+    arms: list[str] = ["bilinear", "learned"],  # noqa: B006  read only
     strides: list[int] = [32, 16, 8],  # noqa: B006  read only
     seeds: int = 3,
     mode: Mode = "end-to-end",
@@ -95,8 +94,8 @@ def compare(
 
     Args:
         out: Folder of the comparison. Killed and started again it goes on; more arms, strides or seeds are added.
-        arms: Upsamplers that are compared, such as --arms learned,learned-dense,dysample; bilinear, the baseline, is
-            always among them.
+        arms: Upsamplers that are compared, such as --arms learned,dysample: nearest, bicubic, learned, learned-dense,
+            learned-random, pixel-shuffle, dysample; bilinear, the baseline, is always among them.
         strides: Finest strides at which the arms are compared.
         seeds: Trainings of every arm; three or more give a usable interval.
         mode: end-to-end trains every arm whole; upsampler-only trains one network a seed and stride, then each

@@ -159,9 +159,18 @@ class CompareConfig:
         return dict(_flat(kept, ""))
 
 
-def with_baseline(upsamplers: Sequence[UpsamplerName]) -> tuple[UpsamplerName, ...]:
-    """Upsamplers with the baseline before them where it is not named."""
-    return tuple(upsamplers) if BASELINE in upsamplers else (BASELINE, *upsamplers)
+def with_baseline(upsamplers: Sequence[str]) -> tuple[UpsamplerName, ...]:
+    """Upsamplers with the baseline before them where it is not named.
+
+    Raises:
+        ConfigError: one is unknown.
+    """
+    known: dict[str, UpsamplerName] = {name: name for name in get_args(UpsamplerName)}
+    for name in upsamplers:
+        if name not in known:
+            raise ConfigError(f"no upsampler is named {name!r}: an arm is one of {', '.join(known)}")
+    found = tuple(known[name] for name in upsamplers)
+    return found if BASELINE in found else (BASELINE, *found)
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
