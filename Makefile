@@ -10,10 +10,10 @@ QUICK  ?=
 FCN    := .venv/bin/fcn
 STARTED := $(shell date +%s)
 
-.PHONY: help install demo test browser lint train compare export serve bench audit clean
+.PHONY: help install demo test browser lint train compare export serve bench benchservice audit clean
 
 help:  ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: .venv/.installed  ## Make .venv and install the pinned set
 
@@ -55,6 +55,11 @@ serve: install  ## Serve BUNDLE on PORT
 bench: install  ## Measure engines and forms of upsampling side by side (QUICK=1: fewer rounds)
 	.venv/bin/python benchmarks/engines.py $(if $(QUICK),--quick)
 	.venv/bin/python benchmarks/forms.py $(if $(QUICK),--quick)
+
+benchservice: install  ## Load, soak and memory of the service on BUNDLE, to docs/results (QUICK=1: shorter)
+	.venv/bin/python -m benchmarks.load $(BUNDLE) --out docs/results $(if $(QUICK),--quick)
+	.venv/bin/python -m benchmarks.soak $(BUNDLE) --out docs/results $(if $(QUICK),--quick)
+	.venv/bin/python -m benchmarks.memory $(BUNDLE) --out docs/results $(if $(QUICK),--quick)
 
 audit: install  ## Look the pinned packages up in the OSV database; says so where it cannot be reached
 	.venv/bin/python scripts/audit.py
