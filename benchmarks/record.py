@@ -205,7 +205,7 @@ def given(found: argparse.Namespace) -> list[str]:
     for word in words:
         if word == "--out":
             next(words, None)
-        elif word != str(found.bundle) and not word.startswith("--out="):
+        elif Path(word) != found.bundle and not word.startswith("--out="):
             kept.append(word)
     return kept
 

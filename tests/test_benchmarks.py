@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.clients import Answer, Answers
 from benchmarks.load import overload
-from benchmarks.record import page
+from benchmarks.record import given, options, page
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -76,6 +76,12 @@ def test_the_page_tells_each_part_with_its_command_commit_and_verdict():
     assert "| 100 | 30.0 | 1300 | 300 | 9.00 | 90 |" in text
     assert "**missed**" in text
     assert text.count("Not measured yet.") == 2
+
+
+@pytest.mark.parametrize("bundle", ["/some/where/bundle", "/some/where/bundle/", "./runs//mine"])
+def test_the_command_that_is_told_has_no_path_of_the_machine(bundle, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["load", bundle, "--quick", "--out", "/some/where"])
+    assert given(options("").parse_args()) == ["--quick"]
 
 
 def test_one_accepted_answer_that_comes_too_late_misses_the_target():
