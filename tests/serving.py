@@ -52,6 +52,14 @@ class Server:
     def log(self):
         return self._log.read_text()
 
+    def until_logged(self, text):
+        """The log once it holds a text: a request's line is written after its answer."""
+        deadline = time.monotonic() + 15
+        while text not in self.log:
+            assert time.monotonic() < deadline, f"no {text!r} in the log:\n{self.log}"
+            time.sleep(0.05)
+        return self.log
+
     def wait_until_ready(self):
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
