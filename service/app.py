@@ -18,6 +18,7 @@ from service.cors import Cors
 from service.gate import Gate
 from service.guard import LOGGER, Guard
 from service.native import SchemaDoor
+from service.orphan import end_with_supervisor, name_supervisor
 from service.probe import probe
 from service.routes import create_app
 from service.settings import Settings
@@ -94,6 +95,7 @@ class Segmenter:
     """Label every pixel of a picture: POST it to /v1/segment."""
 
     def __init__(self) -> None:
+        end_with_supervisor(STATION, SETTINGS.timeout_seconds)
         use_bentoml_provider()
         if not KEYRING:
             LOGGER.info("FCN_API_KEYS is not set: whoever reaches the port may use every route")
@@ -112,6 +114,7 @@ class Segmenter:
             raise SystemExit(_refusal(error)) from None
         # Workers inherit it: they run in another folder, and one that is started again serves the same model.
         os.environ["FCN_BUNDLE"] = str(folder)
+        name_supervisor()
         if SETTINGS.api_keys_file is not None:
             os.environ["FCN_API_KEYS_FILE"] = str(SETTINGS.api_keys_file.absolute())
 
