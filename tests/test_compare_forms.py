@@ -16,7 +16,7 @@ from torch.nn import functional
 from model.compare import forms as module
 from model.compare.folder import ComparisonFolder
 from model.compare.forms import FORMS, kernel_size, measure_forms, prepare_forms
-from model.compare.results import json_bytes
+from model.compare.record import json_bytes
 from model.transposed import count_multiplications, transposed_by_phases
 
 

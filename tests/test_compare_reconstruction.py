@@ -30,8 +30,8 @@ from model.compare.reconstruction.scores import psnr, ssim
 from model.compare.reconstruction.section import open_section
 from model.compare.reconstruction.summary import summarise_reconstruction
 from model.compare.reconstruction.training import Recipe, crops, train_method
+from model.compare.record import json_bytes
 from model.compare.report import write_report
-from model.compare.results import json_bytes
 from model.config import TrainConfig
 from model.convolution import convolution_matrix
 from model.upsample import bilinear_kernel

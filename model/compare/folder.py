@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +11,8 @@ import numpy as np
 from data.errors import RunError
 from data.labels import LabelMap
 from model.compare.config import Arm, differences
-from model.compare.results import ArmResult, json_bytes, read_result, result_file, write_whole
+from model.compare.record import json_bytes, packed, write_whole
+from model.compare.results import ArmResult, read_result, result_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,9 +193,7 @@ class ComparisonFolder:
         arrays: dict[str, NDArray[Any]] = {"names": np.asarray(names, dtype=np.str_)}
         for index, (image, target) in enumerate(zip(images, targets, strict=True)):
             arrays[f"image_{index}"], arrays[f"target_{index}"] = image, target
-        packed = io.BytesIO()
-        np.savez_compressed(packed, allow_pickle=False, **arrays)
-        write_whole(self.gallery_file, packed.getvalue())
+        write_whole(self.gallery_file, packed(arrays))
 
     def gallery(self) -> list[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
         """Name, image and target of the pictures that the report shows; none where there are none."""

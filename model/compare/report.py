@@ -18,7 +18,7 @@ from model.compare.kernel_figures import draw_frequencies, draw_kernels
 from model.compare.modes import MODES
 from model.compare.reconstruction.gallery import BRIGHTEST
 from model.compare.reconstruction.section import open_section
-from model.compare.results import json_bytes, write_whole
+from model.compare.record import json_bytes, write_whole
 from model.compare.summary import summarise
 
 if TYPE_CHECKING:

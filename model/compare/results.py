@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import math
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from data.errors import RunError
 from model.compare.config import Arm
 from model.compare.measures import Measurement
+from model.compare.record import reading, write_record
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from pathlib import Path
 
-SCHEMA_VERSION: Final = 1
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -83,11 +76,7 @@ def write_result(path: Path, result: ArmResult) -> None:
     }
     for name, group in groups.items():
         arrays |= {f"{name}_{index}": array for index, array in enumerate(group)}
-    packed = io.BytesIO()
-    np.savez_compressed(packed, allow_pickle=False, **arrays)
-    data = packed.getvalue()
     text = {
-        "schema_version": SCHEMA_VERSION,
         "arm": result.arm.name,
         "upsampler": result.arm.upsampler,
         "stride": result.arm.stride,
@@ -104,10 +93,8 @@ def write_result(path: Path, result: ArmResult) -> None:
         "across": result.across,
         "upsamplers": len(result.ends),
         "shown": list(result.shown),
-        "arrays": {"file": path.with_suffix(".npz").name, "sha256": hashlib.sha256(data).hexdigest()},
     }
-    write_whole(path.with_suffix(".npz"), data)
-    write_whole(path, json_bytes(text))
+    write_record(path, text, arrays)
 
 
 def read_result(path: Path, *, confusion: bool = True) -> ArmResult:
@@ -120,73 +107,22 @@ def read_result(path: Path, *, confusion: bool = True) -> ArmResult:
     Raises:
         RunError: it is missing, half-written, altered or of another version.
     """
-    try:
-        text = json.loads(path.read_text(encoding="utf-8"))
-        if text["schema_version"] != SCHEMA_VERSION:
-            raise RunError(
-                f"{path.name} has schema version {text['schema_version']}; this version reads {SCHEMA_VERSION}"
-            )
-        data = path.with_name(text["arrays"]["file"]).read_bytes()
-        if hashlib.sha256(data).hexdigest() != text["arrays"]["sha256"]:
-            raise RunError(f"{path.with_suffix('.npz').name} does not belong to {path.name}")
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return ArmResult(
-                arm=Arm(text["upsampler"], text["stride"]),
-                seed=text["seed"],
-                identity=text["identity"],
-                pictures=text["pictures"],
-                measurement=Measurement.from_arrays(arrays, confusion=confusion),
-                curve=text["curve"],
-                parameters=text["parameters"],
-                multiplications=text["multiplications"],
-                picture_size=(text["picture_size"][0], text["picture_size"][1]),
-                training_seconds=text["training_seconds"],
-                shared=text["shared"],
-                git_commit=text["git_commit"],
-                starts=[arrays[f"starts_{index}"] for index in range(text["upsamplers"])],
-                ends=[arrays[f"ends_{index}"] for index in range(text["upsamplers"])],
-                across=text["across"],
-                shown={name: arrays[f"shown_{index}"] for index, name in enumerate(text["shown"])},
-            )
-    except FileNotFoundError as error:
-        raise RunError(f"{Path(error.filename).name} is missing") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path.name} is damaged: {type(error).__name__}: {error}") from error
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        RunError: the disk is full or may not be written.
-    """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise RunError(
-            f"{path} cannot be written ({error.strerror}): free some disk and start again to go on"
-        ) from error
-
-
-def json_bytes(value: object) -> bytes:
-    """JSON with what is not finite as null."""
-    return (json.dumps(_finite(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
-
-
-def _finite(value: object) -> Any:  # noqa: ANN401 - a JSON value of any kind
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, np.integer):
-        return int(value)
-    return value
+    with reading(path) as (text, arrays):
+        return ArmResult(
+            arm=Arm(text["upsampler"], text["stride"]),
+            seed=text["seed"],
+            identity=text["identity"],
+            pictures=text["pictures"],
+            measurement=Measurement.from_arrays(arrays, confusion=confusion),
+            curve=text["curve"],
+            parameters=text["parameters"],
+            multiplications=text["multiplications"],
+            picture_size=(text["picture_size"][0], text["picture_size"][1]),
+            training_seconds=text["training_seconds"],
+            shared=text["shared"],
+            git_commit=text["git_commit"],
+            starts=[arrays[f"starts_{index}"] for index in range(text["upsamplers"])],
+            ends=[arrays[f"ends_{index}"] for index in range(text["upsamplers"])],
+            across=text["across"],
+            shown={name: arrays[f"shown_{index}"] for index, name in enumerate(text["shown"])},
+        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from data.errors import FcnError
 from model.compare.forms import measure_forms
 from model.compare.latency import measure_latency
-from model.compare.results import json_bytes, write_whole
+from model.compare.record import json_bytes, write_whole
 from model.run import Run
 
 if TYPE_CHECKING:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +11,7 @@ import numpy as np
 from data.errors import RunError
 from model.compare.reconstruction.methods import FIXED, METHODS
 from model.compare.reconstruction.training import Recipe
-from model.compare.results import json_bytes, write_whole
+from model.compare.record import packed, reading, write_record, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.compare.reconstruction.methods import MethodName
-
-SCHEMA_VERSION: Final = 1
 
 FOLDER: Final = "reconstruction"
 
@@ -107,9 +102,7 @@ def write_part(path: Path, part: Part) -> None:
     arrays: dict[str, NDArray[Any]] = {"kernel": part.kernel}
     for index, shown in enumerate(part.shown.values()):
         arrays |= {f"restored_{index}": shown.restored, f"summary_{index}": shown.summary}
-    data = _packed(arrays)
     text = {
-        "schema_version": SCHEMA_VERSION,
         "method": part.method,
         "seed": part.seed,
         "identity": part.identity,
@@ -121,10 +114,8 @@ def write_part(path: Path, part: Part) -> None:
         "seconds": part.seconds,
         "curve": part.curve,
         "shown": list(part.shown),
-        "arrays": {"file": path.with_suffix(".npz").name, "sha256": hashlib.sha256(data).hexdigest()},
     }
-    write_whole(path.with_suffix(".npz"), data)
-    write_whole(path, json_bytes(text))
+    write_record(path, text, arrays)
 
 
 def read_part(path: Path) -> Part:
@@ -133,36 +124,23 @@ def read_part(path: Path) -> Part:
     Raises:
         RunError: it is missing, half-written, altered or of another version.
     """
-    try:
-        text = json.loads(path.read_text(encoding="utf-8"))
-        if text["schema_version"] != SCHEMA_VERSION:
-            raise RunError(
-                f"{path.name} has schema version {text['schema_version']}; this version reads {SCHEMA_VERSION}"
-            )
-        data = path.with_suffix(".npz").read_bytes()
-        if hashlib.sha256(data).hexdigest() != text["arrays"]["sha256"]:
-            raise RunError(f"{path.with_suffix('.npz').name} does not belong to {path.name}")
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            found = Part(
-                method=text["method"],
-                seed=text["seed"],
-                identity=text["identity"],
-                pictures=text["pictures"],
-                psnr=[math.inf if value is None else float(value) for value in text["psnr"]],
-                ssim=[math.nan if value is None else float(value) for value in text["ssim"]],
-                parameters=text["parameters"],
-                seconds=text["seconds"],
-                curve=text["curve"],
-                kernel=arrays["kernel"],
-                shown={
-                    name: Shown(arrays[f"restored_{index}"], arrays[f"summary_{index}"])
-                    for index, name in enumerate(text["shown"])
-                },
-            )
-    except FileNotFoundError:
-        raise RunError(f"{path.name} or its arrays are missing") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path.name} is damaged: {type(error).__name__}: {error}") from error
+    with reading(path) as (text, arrays):
+        found = Part(
+            method=text["method"],
+            seed=text["seed"],
+            identity=text["identity"],
+            pictures=text["pictures"],
+            psnr=[math.inf if value is None else float(value) for value in text["psnr"]],
+            ssim=[math.nan if value is None else float(value) for value in text["ssim"]],
+            parameters=text["parameters"],
+            seconds=text["seconds"],
+            curve=text["curve"],
+            kernel=arrays["kernel"],
+            shown={
+                name: Shown(arrays[f"restored_{index}"], arrays[f"summary_{index}"])
+                for index, name in enumerate(text["shown"])
+            },
+        )
     if not len(found.pictures) == len(found.psnr) == len(found.ssim):
         raise RunError(f"{path.name} is damaged: not one score a picture")
     return found
@@ -208,7 +186,7 @@ def write_originals(root: Path, pictures: Mapping[str, NDArray[np.uint8]]) -> No
     """
     arrays: dict[str, NDArray[Any]] = {"names": np.asarray(list(pictures), dtype=np.str_)}
     arrays |= {f"original_{index}": picture for index, picture in enumerate(pictures.values())}
-    write_whole(root / FOLDER / "originals.npz", _packed(arrays))
+    write_whole(root / FOLDER / "originals.npz", packed(arrays))
 
 
 def read_originals(root: Path) -> dict[str, NDArray[np.uint8]]:
@@ -218,9 +196,3 @@ def read_originals(root: Path) -> dict[str, NDArray[np.uint8]]:
             return {str(name): arrays[f"original_{index}"] for index, name in enumerate(arrays["names"])}
     except (OSError, ValueError, KeyError):
         return {}
-
-
-def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    packed = io.BytesIO()
-    np.savez_compressed(packed, allow_pickle=False, **arrays)
-    return packed.getvalue()
