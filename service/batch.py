@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request  # noqa: TC002 - FastAPI reads the types of
 from starlette.responses import Response
 
 from service import metrics
+from service.bodies import BINARY, FORM, request_body
 from service.errors import ServiceError, as_service_error
 from service.guard import LOGGER, REQUEST_ID
 from service.logs import FIELDS
@@ -44,12 +45,12 @@ def add_batch(app: FastAPI, station: Station, faults: dict[int | str, dict[str, 
     """
     pictures = {
         "type": "array",
-        "items": {"type": "string", "format": "binary"},
+        "items": BINARY,
         "minItems": 1,
         "maxItems": station.settings.max_batch,
         "description": "The pictures, each as a file.",
     }
-    body = {"required": True, "content": {"multipart/form-data": {"schema": form_schema(pictures)}}}
+    body = request_body("A form with a file field `image` for every picture.", {FORM: form_schema(pictures)})
 
     @app.post(
         "/v1/segment/batch",
@@ -63,7 +64,7 @@ def add_batch(app: FastAPI, station: Station, faults: dict[int | str, dict[str, 
             },
             **faults,
         },
-        openapi_extra={"parameters": query_parameters(), "requestBody": body},
+        openapi_extra={"parameters": query_parameters(), **body},
     )
     async def segment_batch(request: Request) -> Response:
         query = request.query_params.multi_items()

@@ -2,43 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-_BINARY: Final = {"type": "string", "format": "binary"}
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BINARY: Final = {"type": "string", "format": "binary"}
+FORM: Final = "multipart/form-data"
+JSON: Final = "application/json"
+OCTETS: Final = "application/octet-stream"
 
 
-def _body(description: str, **content: dict[str, Any]) -> dict[str, Any]:
-    kinds = {"json": "application/json", "octets": "application/octet-stream", "form": "multipart/form-data"}
-    media = {kinds[name]: {"schema": schema} for name, schema in content.items()}
+def request_body(description: str, content: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What a route's ``openapi_extra`` says of its body.
+
+    Args:
+        description: Of the body.
+        content: Media type to schema.
+    """
+    media = {kind: {"schema": schema} for kind, schema in content.items()}
     return {"requestBody": {"required": True, "description": description, "content": media}}
 
 
-PICTURE_FORM: Final = _body(
+PICTURE_FORM: Final = request_body(
     "A form with one picture in the file field `image`.",
-    form={"type": "object", "required": ["image"], "properties": {"image": _BINARY}},
+    {FORM: {"type": "object", "required": ["image"], "properties": {"image": BINARY}}},
 )
 
-PROJECT: Final = _body(
+PROJECT: Final = request_body(
     "A project of Label Studio, with its labelling configuration.",
-    json={"type": "object", "properties": {"project": {"type": "string"}, "schema": {"type": "string"}}},
+    {JSON: {"type": "object", "properties": {"project": {"type": "string"}, "schema": {"type": "string"}}}},
 )
 
-TASKS: Final = _body(
+TASKS: Final = request_body(
     "Tasks of Label Studio; pictures stand in them as data: addresses.",
-    json={
-        "type": "object",
-        "required": ["tasks"],
-        "properties": {"tasks": {"type": "array", "items": {"type": "object"}}, "label_config": {"type": "string"}},
+    {
+        JSON: {
+            "type": "object",
+            "required": ["tasks"],
+            "properties": {
+                "tasks": {"type": "array", "items": {"type": "object"}},
+                "label_config": {"type": "string"},
+            },
+        }
     },
 )
 
-INFERENCE: Final = _body(
+INFERENCE: Final = request_body(
     "An inference request of the Open Inference Protocol v2: JSON, or JSON followed by the tensors' bytes where "
     "Inference-Header-Content-Length says how long the JSON is.",
-    json={
-        "type": "object",
-        "required": ["inputs"],
-        "properties": {"inputs": {"type": "array", "minItems": 1, "items": {"type": "object"}}},
+    {
+        JSON: {
+            "type": "object",
+            "required": ["inputs"],
+            "properties": {"inputs": {"type": "array", "minItems": 1, "items": {"type": "object"}}},
+        },
+        OCTETS: BINARY,
     },
-    octets=_BINARY,
 )

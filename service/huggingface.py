@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from data.drawing import encode_png
+from service.bodies import BINARY, JSON, OCTETS, request_body
 from service.document import kind_of, read_base64, read_document
 from service.errors import ServiceError, invalid_options
 from service.masks import count_pixels
@@ -71,11 +72,7 @@ def add_huggingface(app: FastAPI, station: Station, faults: dict[int | str, dict
             "parameters": Parameters.model_json_schema(),
         },
     }
-    content = {
-        "application/json": {"schema": body},
-        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-    }
-    extra = {"requestBody": {"required": True, "description": "A picture, or JSON.", "content": content}}
+    extra = request_body("A picture, or JSON.", {JSON: body, OCTETS: BINARY})
     responses: dict[int | str, dict[str, Any]] = {200: {"model": list[Segment]}, **faults}
     summary = "Hugging Face's image-segmentation task"
 

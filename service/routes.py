@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from data.errors import ImageError
 from service import metrics
 from service.batch import add_batch
+from service.bodies import BINARY, FORM, OCTETS, request_body
 from service.card import add_card
 from service.errors import ServiceError, as_service_error, error_response
 from service.gate import describe_keys
@@ -66,7 +67,6 @@ _FAULTS: Final[dict[int | str, dict[str, Any]]] = {
     504: _fault("No answer in time.", "timed_out", "No answer within 60 s."),
 }
 _NOT_READY: Final[dict[int | str, dict[str, Any]]] = {503: _FAULTS[503]}
-_BINARY: Final = {"type": "string", "format": "binary"}
 
 
 def create_app(station: Station) -> FastAPI:
@@ -112,7 +112,7 @@ async def _tell(request: Request, error: Exception) -> JSONResponse:
 
 
 def _add_segment(app: FastAPI, station: Station) -> None:
-    form = form_schema({**_BINARY, "description": "The picture, as a file."})
+    form = form_schema({**BINARY, "description": "The picture, as a file."})
 
     @app.post(
         "/v1/segment",
@@ -122,7 +122,7 @@ def _add_segment(app: FastAPI, station: Station) -> None:
             200: {
                 "model": SegmentAnswer,
                 "description": "A PNG or JSON, as the option `format` says.",
-                "content": {"image/png": {"schema": _BINARY}},
+                "content": {"image/png": {"schema": BINARY}},
                 "headers": {
                     "ETag": {
                         "schema": {"type": "string"},
@@ -139,16 +139,10 @@ def _add_segment(app: FastAPI, station: Station) -> None:
         },
         openapi_extra={
             "parameters": query_parameters(),
-            "requestBody": {
-                "required": True,
-                "description": "A form with the file field `image`, or the picture itself under any other type.",
-                "content": {
-                    "multipart/form-data": {"schema": form},
-                    "application/octet-stream": {"schema": _BINARY},
-                    "image/jpeg": {"schema": _BINARY},
-                    "image/png": {"schema": _BINARY},
-                },
-            },
+            **request_body(
+                "A form with the file field `image`, or the picture itself under any other type.",
+                {FORM: form, OCTETS: BINARY, "image/jpeg": BINARY, "image/png": BINARY},
+            ),
         },
     )
     async def segment(request: Request) -> Response:

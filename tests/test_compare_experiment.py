@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import shutil
 import signal
@@ -181,7 +182,9 @@ def test_upsamplers_alone_are_trained_on_stored_score_maps(
     assert not np.array_equal(learned.starts[-1], learned.ends[-1])
     assert bilinear.shared == learned.shared
     assert not (root / "scores").exists()
-    assert sum("training and" in line for line in capsys.readouterr().err.splitlines()) == 1  # one network, three arms
+    told = capsys.readouterr().err
+    assert sum("training and" in line for line in told.splitlines()) == 1  # one network, three arms
+    assert re.search(r"3 of 3  pixel-shuffle-8s, seed 0  about \d+ s left", told)
     # Every arm is a run that can be evaluated and exported.
     arm = Run.open(root / "runs" / "learned-8s-seed0")
     again = evaluate(network_predict(arm.network()), open_source(TINY.data), "val", progress=False)

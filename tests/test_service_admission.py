@@ -5,7 +5,6 @@ import io
 import threading
 import time
 
-import httpx
 import pytest
 from PIL import Image
 from starlette.requests import ClientDisconnect
@@ -17,8 +16,7 @@ from service.guard import Guard
 from service.routes import create_app
 from service.settings import Settings
 from service.station import Station
-
-WAIT = 10.0
+from tests.stations import WAIT, client_of, opened, until
 
 
 def a_picture(side=40):
@@ -49,23 +47,6 @@ def held(tiny_bundle):
     predictor = HeldPredictor(tiny_bundle)
     yield predictor
     predictor.let_go.set()
-
-
-def opened(predictor, **settings):
-    station = Station(Settings(**settings))
-    station.open(predictor)
-    return station, Guard(create_app(station), lambda: station.model_version)
-
-
-def client_of(app):
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", timeout=WAIT)
-
-
-async def until(condition):
-    deadline = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
 
 
 def test_beyond_slots_and_queue_a_request_gets_503_at_once_and_the_others_their_answers(held):

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import io
 import threading
-import time
 
 import httpx
 import numpy as np
@@ -18,8 +17,8 @@ from service.routes import create_app
 from service.schema import BatchEntry
 from service.settings import Settings
 from service.station import Station
+from tests.stations import WAIT, client_of, opened, until
 
-WAIT = 10.0
 BATCH = "/v1/segment/batch"
 NAMES = ["background", "red", "green", "blue"]
 
@@ -248,23 +247,6 @@ def held(tiny_bundle):
     yield predictor
     for _ in range(100):
         predictor.permits.release()
-
-
-def opened(predictor, **settings):
-    station = Station(Settings(**settings))
-    station.open(predictor)
-    return station, Guard(create_app(station), lambda: station.model_version)
-
-
-def client_of(app):
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", timeout=WAIT)
-
-
-async def until(condition):
-    deadline = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
 
 
 def test_a_single_request_waits_for_one_picture_of_a_batch_and_not_for_all(held):

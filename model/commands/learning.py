@@ -204,7 +204,7 @@ def export(
         from model.compare.recommendation import recommend
 
         chosen = recommend(run)
-        trained, checkpoint, verdict = chosen.run, chosen.checkpoint, chosen.verdict  # type: ignore[assignment]
+        trained, checkpoint, verdict = chosen.run, chosen.checkpoint, chosen.verdict
         say(f"{verdict['arm']}, seed {verdict['seed']}: {verdict['why']}")
     bundle = export_run(trained, out or run / "bundle", which=checkpoint, name=name, data_root=root, comparison=verdict)
     scores = bundle.manifest.scores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Recommendation:
     """
 
     run: Path
-    checkpoint: str
+    checkpoint: Literal["last", "best"]
     verdict: dict[str, Any]
 
 
