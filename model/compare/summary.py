@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from model.compare.arm_scores import arm_scores
 from model.compare.config import BASELINE, Arm
 from model.compare.kernels import frequency_response, kernel_facts
 from model.compare.measures import BAND_WIDTHS, SIZE_EDGES, WIDTH_EDGES, Measurement
@@ -16,11 +17,9 @@ from model.compare.statistics import (
     Difference,
     chance_of_a_false_call,
     difference,
-    overlap_scores,
     plain_difference,
     resamplings,
     seeds_to_see,
-    share_scores,
 )
 from model.compare.verdict import verdict
 from model.transposed import count_multiplications
@@ -56,7 +55,7 @@ def summarise(
     seeds = [seed for seed in plan.seeds if all((arm, seed) in results for arm in plan.arms)]
     pictures = plan.scored_pictures
     weights = resamplings(pictures, plan.config["bootstrap"])
-    arms = [_arm(plan, arm, [results[arm, seed] for seed in seeds], latency) for arm in plan.arms]
+    arms = [arm_scores(plan, arm, [results[arm, seed] for seed in seeds], latency) for arm in plan.arms]
     comparisons = [
         _comparison(plan, arm, [results[arm, seed] for seed in seeds], [results[base, seed] for seed in seeds], weights)
         for arm in plan.arms
@@ -107,35 +106,6 @@ def summarise(
             "machine": {name: plan.provenance["machine"][name] for name in ("processor", "cores")},
             "git_commits": sorted({result.git_commit or "none" for result in results.values()}),
         },
-    }
-
-
-def _arm(plan: Plan, arm: Arm, results: list[ArmResult], latency: dict[str, Any]) -> dict[str, Any]:
-    counts = [result.measurement for result in results]
-    names = plan.labels.names
-    return {
-        "name": arm.name,
-        "upsampler": arm.upsampler,
-        "stride": arm.stride,
-        "miou": _over_seeds([_overlap(m.overlaps) for m in counts]),
-        "pixel_accuracy": _over_seeds([_accuracy(m) for m in counts]),
-        "boundary_iou": _over_seeds([_overlap(m.boundary) for m in counts]),
-        "calibration_error": _over_seeds([m.calibration_error() for m in counts]),
-        "class_iou": {
-            name: _over_seeds([_overlap(m.overlaps[..., [index]]) for m in counts]) for index, name in enumerate(names)
-        },
-        "trimap": [
-            {"width": width, **_over_seeds([_overlap(m.within(width)) for m in counts])} for width in BAND_WIDTHS
-        ],
-        "by_width": _by_bin(WIDTH_EDGES, [m.by_width for m in counts]),
-        "by_size": _by_bin(SIZE_EDGES, [m.by_size for m in counts]),
-        "parameters": results[0].parameters if results else None,
-        "multiplications": results[0].multiplications if results else None,
-        "picture_size": list(results[0].picture_size) if results else None,
-        "training_seconds": _over_seeds([result.training_seconds for result in results]),
-        "latency_ms": latency.get("milliseconds", {}).get(arm.name),
-        "peak_bytes": latency.get("peak_bytes", {}).get(arm.name),
-        "curves": [result.curve for result in results],
     }
 
 
@@ -267,39 +237,3 @@ def _one_class(results: Results) -> list[str]:
 
 def _learned(results: Results, arm: Arm) -> bool:
     return any(found.ends for (other, _), found in results.items() if other == arm)
-
-
-def _overlap(counts: NDArray[np.int64]) -> float:
-    return float(overlap_scores(counts.sum(axis=0).astype(np.float64)))
-
-
-def _accuracy(measurement: Measurement) -> float:
-    both, true, _ = measurement.overlaps.sum(axis=(0, 2)).astype(np.float64)
-    return float(share_scores(np.array([both, true])))
-
-
-def _by_bin(edges: Sequence[int], counts: list[NDArray[np.int64]]) -> list[dict[str, Any]]:
-    """Accuracy and share of pixels in each bin."""
-    found = []
-    for index, (low, high) in enumerate(zip([0, *edges], [*edges, None], strict=True)):
-        parts = [part[:, index].sum(axis=0).astype(np.float64) for part in counts]
-        totals = [part[..., 1].sum() for part in counts]
-        found.append(
-            {
-                "from": low,
-                "to": high,
-                "pixel_share": float(parts[0][1] / totals[0]) if parts and totals[0] else None,
-                **_over_seeds([float(share_scores(part)) for part in parts]),
-            }
-        )
-    return found
-
-
-def _over_seeds(values: list[float]) -> dict[str, Any]:
-    """Mean, standard deviation and every value."""
-    defined = [value for value in values if np.isfinite(value)]
-    return {
-        "mean": float(np.mean(defined)) if defined else None,
-        "deviation": float(np.std(defined, ddof=1)) if len(defined) > 1 else None,
-        "per_seed": values,
-    }
