@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from PIL import Image, ImageCms
 
+from data.bands import bands
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -25,12 +27,6 @@ _MIN_IS_WHITE: Final = 0
 _PROBES: Final = np.asarray(
     [(r, g, b) for r in (0, 128, 255) for g in (0, 128, 255) for b in (0, 128, 255)], dtype=np.uint8
 )[None]
-
-
-def bands(width: int, height: int) -> list[tuple[int, int]]:
-    """Rows of a picture in bands of about ``BAND_PIXELS``, as (top, bottom)."""
-    rows = max(1, BAND_PIXELS // width)
-    return [(top, min(top + rows, height)) for top in range(0, height, rows)]
 
 
 class RgbConversion:
@@ -91,7 +87,7 @@ class RgbConversion:
 def _largest(image: Image.Image) -> float:
     """The value that becomes 255, of a picture in 32-bit integers or floating values."""
     top = 65535.0 if image.mode == "I" else 1.0
-    for above, below in bands(*image.size):
+    for above, below in bands((image.height, image.width), BAND_PIXELS):
         values = np.asarray(image.crop((0, above, image.width, below)))
         top = max(top, float(values.max(initial=0, where=np.isfinite(values))))
     return top

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from data.colour import RgbConversion, bands
+from data.bands import bands
+from data.colour import BAND_PIXELS, RgbConversion
 from data.errors import CorruptImageError, ImageError, ImageTooLargeError, UnsupportedImageError
 from data.headers import FORMATS, check_header, check_tiff, kind_of, unidentified
 
@@ -135,7 +136,7 @@ def _as_rgb(image: Image.Image) -> NDArray[np.uint8]:
     upright = np.empty((width, height, 3) if orientation > 4 else (height, width, 3), dtype=np.uint8)
     stored = _STORED[orientation](upright)
     convert = RgbConversion(image)
-    pieces = bands(width, height)
+    pieces = bands((height, width), BAND_PIXELS)
     for top, bottom in pieces:
         # Turned while it is copied, and piece by piece: a second whole picture would double the memory.
         stored[top:bottom] = convert(image if len(pieces) == 1 else image.crop((0, top, width, bottom)))

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from data.bands import bands
 from data.drawing import encode_label_png, encode_png, overlay
 from data.labels import IGNORE_INDEX
-from service.bands import bands
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pycocotools import mask as coco
 
+from data.bands import bands
 from data.drawing import encode_png
-from service.bands import bands
 from service.polygons import polygons_of
 from service.schema import ClassMask, ModelReference, MultiPolygon, RunLengths, SegmentAnswer
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from data.bands import bands
 from model.runtime.predictor import Segmentation
-from service.bands import bands
 
 _BAND: Final = 1_000_000
 """Pixels of the source, or votes, held at once: some 20 bytes each."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from data.bands import bands
 from data.labels import IGNORE_INDEX
-from service.bands import bands
 from service.errors import invalid_option
 from service.runs import Runs, pieces
 

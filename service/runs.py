@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from service.bands import bands
+from data.bands import bands
 from service.errors import invalid_option
 
 if TYPE_CHECKING:

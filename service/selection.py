@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data.bands import bands
 from data.labels import IGNORE_INDEX
-from service.bands import bands
 from service.errors import invalid_option, shown
 from service.options import near
 

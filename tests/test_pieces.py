@@ -109,7 +109,7 @@ def test_one_picture_of_one_class_stays():
 def test_bands_change_nothing(noise, monkeypatch):
     labels = noise(40, 30)[..., 0] % 3
     whole = without_small_pieces(labels, 9)
-    monkeypatch.setattr("service.bands.BAND_PIXELS", 95)
+    monkeypatch.setattr("data.bands.BAND_PIXELS", 95)
     np.testing.assert_array_equal(without_small_pieces(labels, 9), whole)
 
 

@@ -123,7 +123,7 @@ def test_nothing_wanted_is_no_polygon():
 def test_bands_change_nothing(tolerance, noise, monkeypatch):
     labels = noise(33, 27)[..., 0] % 3
     whole = polygons_of(labels, tolerance)
-    monkeypatch.setattr("service.bands.BAND_PIXELS", 60)
+    monkeypatch.setattr("data.bands.BAND_PIXELS", 60)
     assert polygons_of(labels, tolerance) == whole
 
 

@@ -119,7 +119,7 @@ def test_an_overlay_drawn_in_bands_equals_one_drawn_at_once(tiny_bundle, noise, 
     image = noise(57, 40)
     labels = np.repeat(np.repeat(image[::8, ::8, 0] % 4, 8, 0), 8, 1)[:57, :40].copy()
     labels[20:30, 5:25] = 255
-    monkeypatch.setattr("service.bands.BAND_PIXELS", 40 * 7)
+    monkeypatch.setattr("data.bands.BAND_PIXELS", 40 * 7)
     answer = overlay_answer(image, labels, tiny_bundle.manifest.labels, 0.5, width)
     expected = overlay(image, labels, tiny_bundle.manifest.labels, 0.5, outline=width)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(answer))), expected)
@@ -152,7 +152,7 @@ def test_json_leaves_out_classes_without_a_pixel(client):
 
 
 def test_shares_and_mean_confidences_are_those_computed_by_hand(tiny_bundle, monkeypatch):
-    monkeypatch.setattr("service.bands.BAND_PIXELS", 2)
+    monkeypatch.setattr("data.bands.BAND_PIXELS", 2)
     labels = np.array([[1, 1], [2, 1]], dtype=np.uint8)
     confidence = np.array([[255, 51], [102, 0]], dtype=np.uint8)
     red, green = json_answer(Segmentation(labels, confidence), tiny_bundle.manifest, SegmentOptions()).classes
