@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from data.drawing import encode_png
+from model.runtime.tally import count_pixels
 from service.bodies import BINARY, JSON, OCTETS, request_body
 from service.document import kind_of, read_base64, read_document
 from service.errors import ServiceError, invalid_options
-from service.masks import count_pixels
 from service.pipeline import Answer
 from service.upload import take_apart
 

@@ -11,11 +11,11 @@ from starlette.responses import Response  # noqa: TC002 - the same
 
 from data.errors import ImageError
 from model.runtime.brush import brush_regions
+from model.runtime.tally import tally
 from service.bodies import PROJECT, TASKS
 from service.document import kind_of, read_base64, read_document
 from service.errors import ServiceError, as_service_error
 from service.label_config import LabelConfig, read_label_config
-from service.masks import tally
 from service.numbers import write_numbers
 from service.pipeline import Answer
 

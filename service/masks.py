@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pycocotools import mask as coco
 
-from data.bands import bands
 from data.drawing import encode_png
+from model.runtime.tally import tally
 from service.polygons import polygons_of
 from service.schema import ClassMask, ModelReference, MultiPolygon, RunLengths, SegmentAnswer
 
@@ -79,25 +79,6 @@ def run_lengths(mask: NDArray[np.bool_]) -> RunLengths:
     encoded = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
     height, width = mask.shape
     return RunLengths(size=(height, width), counts=encoded["counts"].decode("ascii"))
-
-
-def count_pixels(label_map: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Pixels of every label, shape (256,)."""
-    counts = np.zeros(256, dtype=np.int64)
-    for top, bottom in bands(label_map.shape):
-        counts += np.bincount(label_map[top:bottom].ravel(), minlength=256)
-    return counts
-
-
-def tally(segmentation: Segmentation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pixels and summed confidences of every label, shape (256,) each."""
-    joint = np.zeros(256 * 256, dtype=np.int64)
-    for top, bottom in bands(segmentation.label_map.shape):
-        pairs = segmentation.label_map[top:bottom].astype(np.uint16) << np.uint16(8)
-        pairs |= segmentation.confidence[top:bottom]
-        joint += np.bincount(pairs.ravel(), minlength=256 * 256)
-    table = joint.reshape(256, 256)
-    return table.sum(axis=1), table @ np.arange(256, dtype=np.int64)
 
 
 def _png_text(plane: NDArray[np.uint8]) -> str:

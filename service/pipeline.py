@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from data.pixels import decode_image
 from model.runtime.predictor import Segmentation
+from model.runtime.tally import tally
 from service import metrics, spans
 from service.images import SHOW_PICTURE, image_answer
-from service.masks import json_answer, tally
+from service.masks import json_answer
 from service.options import answer_size, merged, read_options
 from service.pieces import without_small_pieces
 from service.resize import resized, resized_picture

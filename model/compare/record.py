@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from data.errors import RunError
+from model.runtime.whole import writing_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -85,16 +86,12 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         RunError: the disk is full or may not be written.
     """
-    part = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        with writing_whole(path) as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+            os.fsync(file.fileno())  # hours of training: a machine that loses its power keeps them
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise RunError(
             f"{path} cannot be written ({error.strerror}): free some disk and start again to go on"
         ) from error

@@ -9,7 +9,8 @@ import numpy as np
 from pycocotools import mask as codec
 
 from data.masks import read_index_mask
-from model.runtime.journal import COCO_FILE, writing_whole
+from model.runtime.journal import COCO_FILE
+from model.runtime.whole import writing_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,7 +12,8 @@ from data.drawing import encode_png
 from data.errors import DataError
 from data.labels import voc_palette
 from data.masks import read_index_mask
-from model.runtime.journal import CVAT, CVAT_PARTS, remove, write_whole, writing_whole
+from model.runtime.journal import CVAT, CVAT_PARTS, remove
+from model.runtime.whole import write_whole, writing_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -23,15 +22,18 @@ from model.runtime.bundle import read_bundle
 from model.runtime.engine import DEFAULT_CONFIG
 from model.runtime.exports import refuse_export, write_export
 from model.runtime.formats import LabelStudioConfig
-from model.runtime.journal import ANSWERS, LABEL_MAPS, OVERLAYS, Entry, open_journal, write_whole
+from model.runtime.journal import ANSWERS, LABEL_MAPS, OVERLAYS, Entry, open_journal
 from model.runtime.pictures import find_pictures
 from model.runtime.predictor import Predictor
+from model.runtime.tally import tally
+from model.runtime.whole import write_whole
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
     from rich.progress import Task
 
@@ -186,7 +188,7 @@ class _Job:
             fits = max(height, width) <= _LONGEST_JPEG_SIDE
             overlay_path = f"{OVERLAYS}/{picture.stem}.{'jpg' if fits else 'png'}"
             write_whole(self.out / overlay_path, _encode_jpeg(drawn) if fits else encode_png(drawn))
-        counts = np.bincount(label_map.ravel(), minlength=self.labels.num_classes)
+        counts, confidences = tally(answer)
         present = {name: index for index, name in enumerate(self.labels.names) if counts[index]}
         return Entry(
             picture=picture.name,
@@ -199,8 +201,7 @@ class _Job:
             opacity=self.opacity or 0.0,
             classes={name: round(int(counts[index]) / label_map.size, 6) for name, index in present.items()},
             confidences={
-                name: round(float(np.mean(answer.confidence, where=label_map == index, dtype=np.float64)) / 255, 6)
-                for name, index in present.items()
+                name: round(int(confidences[index]) / (255 * int(counts[index])), 6) for name, index in present.items()
             },
         )
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 from data.errors import BundleError, ConfigError
 from model.runtime.bundle import MANIFEST_FILE, MODEL_FILE, Manifest
+from model.runtime.whole import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from model.runtime.bundle import Bundle
@@ -178,26 +178,6 @@ def _former(manifest_path: Path) -> str | None:
         return Manifest.from_json(manifest_path.read_text(encoding="utf-8", errors="replace")).version
     except BundleError:
         return None
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a run that is killed leaves no half picture behind."""
-    with writing_whole(path) as file:
-        file.write(content)
-
-
-@contextmanager
-def writing_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which takes its place when the block ends without an exception, and else is gone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            yield file
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def remove(path: Path) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from data.masks import read_index_mask
 from model.runtime.brush import brush_regions
-from model.runtime.journal import TASKS_FILE, writing_whole
+from model.runtime.journal import TASKS_FILE
+from model.runtime.whole import writing_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
