@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from data.errors import RunError
 from data.labels import IGNORE_INDEX
+from model.depthwise import use_fast_depthwise
 from model.fcn import FCN
 from model.losses import SegmentationLoss
 from model.metrics import Scores
@@ -58,6 +59,7 @@ class FCNTask(LightningModule):
         self._config = config
         self._labels = labels
         self.network = make_network(config.model, labels.num_classes).to(memory_format=torch.channels_last)
+        use_fast_depthwise(self.network)
         self.loss = SegmentationLoss(config.loss, label_counts)
         self.confusion = MulticlassConfusionMatrix(labels.num_classes, ignore_index=IGNORE_INDEX, validate_args=False)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import math
 import shlex
+import sys
 import time
 import warnings
 from datetime import UTC, datetime
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from model.config import AugmentConfig, FitConfig, LoaderConfig, TrainConfig
 
 MONITOR = "val/miou"
+# M_MMAP_MAX: no block of its own for large arrays; M_TRIM_THRESHOLD: give nothing back; M_TOP_PAD: grow in 64 MB.
+_KEEP = ((-4, 0), (-1, 2**31 - 1), (-2, 64 << 20))
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
@@ -256,6 +260,18 @@ def prepare_torch(fit: FitConfig) -> None:
     if fit.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise ConfigError("fit.accelerator asks for a GPU but torch finds none: leave it at auto or set cpu")
     torch.set_num_threads(fit.threads or usable_processors())
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep the memory of one step for the next: giving it back costs a page fault for every 4 KB of it.
+
+    Measured, a sixth of a training step. Other C libraries have no mallopt and are left alone.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for option, value in _KEEP:
+            mallopt(option, value)
 
 
 def _silence() -> None:
