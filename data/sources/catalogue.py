@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from data.errors import ConfigError, DataError
 from data.sources.camvid import CamVidSource
+from data.sources.folded import FOLDS, FoldedSource
 from data.sources.folder import FolderSource
 from data.sources.shapes import ShapesSource
 from data.sources.shrunk import ShrunkSource
@@ -30,6 +31,8 @@ class SourceConfig:
         remap: Labels to change while masks are read, as {from: to}; 255 is ignored.
         longest_side: Larger pictures and their masks are shrunk to it while they are read, in training and in
             scoring; 0 takes them as they are.
+        fold: Validate on this fifth of the training pictures, 0 to 4, and train on the others: to try settings without
+            fitting them to the validation pictures.
         train_size: Number of drawn training pictures (shapes only).
         val_size: Number of drawn validation pictures (shapes only).
         image_size: Height and width of the drawn pictures (shapes only).
@@ -41,6 +44,7 @@ class SourceConfig:
     seed: int = 0
     remap: dict[int, int] = field(default_factory=dict)
     longest_side: int = 0
+    fold: int | None = None
     train_size: int = 400
     val_size: int = 100
     image_size: tuple[int, int] = (192, 256)
@@ -52,6 +56,8 @@ class SourceConfig:
             raise ConfigError("train_size, val_size and image_size must be at least 1")
         if self.longest_side < 0:
             raise ConfigError(f"longest_side is {self.longest_side}: a number of pixels, or 0 for pictures as they are")
+        if self.fold is not None and not 0 <= self.fold < FOLDS:
+            raise ConfigError(f"fold is {self.fold}: it is one of {FOLDS}, counted from 0")
         for old, new in self.remap.items():
             if not (0 <= old <= 255 and 0 <= new <= 255):
                 raise ConfigError(f"remap {old}:{new}: labels lie between 0 and 255")
@@ -64,6 +70,8 @@ def open_source(config: SourceConfig) -> Source:
         DataError: the folder is missing or not laid out as the source expects.
     """
     source = _open(config)
+    if config.fold is not None:
+        source = FoldedSource(source, config.fold)
     return ShrunkSource(source, config.longest_side) if config.longest_side else source
 
 
