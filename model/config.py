@@ -28,6 +28,7 @@ class ModelConfig:
         upsampler: Fixed (nearest, bilinear, bicubic) or learned.
         head_channels: Hidden width of the score heads; 0 for the linear heads of the paper.
         dropout: Share of hidden channels dropped in training.
+        context_channels: Width of a context block before the coarsest score head; 0 for none.
     """
 
     encoder: str = "timm-tf_efficientnet_lite0"
@@ -36,10 +37,15 @@ class ModelConfig:
     upsampler: UpsamplerName = "learned"
     head_channels: int = 128
     dropout: float = 0.1
+    context_channels: int = 0
 
     def __post_init__(self) -> None:
         if self.head_channels < 0:
             raise ConfigError(f"model.head_channels is {self.head_channels}: 0 (linear heads) or more is needed")
+        if self.context_channels < 0:
+            raise ConfigError(
+                f"model.context_channels is {self.context_channels}: 0 (no context block) or more is needed"
+            )
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"model.dropout is {self.dropout}: it is a share, from 0 to below 1")
 
@@ -104,21 +110,24 @@ class LossConfig:
 
     Attributes:
         cross_entropy: Of the mean cross-entropy over labelled pixels.
-        class_weights: none, or median-frequency (Eigen and Fergus, 2015) in the cross-entropy.
+        class_weights: none, median-frequency (Eigen and Fergus, 2015) in the cross-entropy, or its square root.
         dice: Of the soft Dice loss of smp.
-        lovasz: Of the Lovasz-softmax loss of smp (Berman et al., 2018), taken on every second row and column, from a
-            random corner.
+        lovasz: Of the Lovasz-softmax loss of smp (Berman et al., 2018).
+        lovasz_step: It is taken on every so manieth row and column, from a random corner.
     """
 
     cross_entropy: float = 1.0
-    class_weights: Literal["none", "median-frequency"] = "none"
+    class_weights: Literal["none", "median-frequency", "root-median-frequency"] = "none"
     dice: float = 0.0
     lovasz: float = 0.5
+    lovasz_step: int = 4
 
     def __post_init__(self) -> None:
         terms = (self.cross_entropy, self.dice, self.lovasz)
         if min(terms) < 0 or sum(terms) == 0:
             raise ConfigError(f"loss weights are {terms}: none below 0, one above it at least")
+        if self.lovasz_step < 1:
+            raise ConfigError(f"loss.lovasz_step is {self.lovasz_step}: 1 (every pixel) or more is needed")
 
 
 @dataclass(frozen=True)

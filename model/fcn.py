@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from data.errors import ConfigError
+from model.context import ContextBlock
 from model.encoders import make_encoder
 from model.upsample import make_upsampler
 
@@ -68,6 +69,7 @@ class FCNDecoder(nn.Module):
         upsampler: Between the stages.
         head_channels: Hidden width of the score heads, 0 for linear ones.
         dropout: In the hidden layers.
+        context_channels: Width of the context block before the coarsest head; 0 for none.
     """
 
     def __init__(
@@ -78,11 +80,16 @@ class FCNDecoder(nn.Module):
         upsampler: UpsamplerName,
         head_channels: int,
         dropout: float,
+        context_channels: int,
     ) -> None:
         super().__init__()
         # Feature i of an encoder has stride 2 ** i: 5 is stride 32.
         self.levels = list(range(5, finest_stride.bit_length() - 2, -1))
-        heads = [ScoreHead(encoder_channels[n], num_classes, head_channels, dropout) for n in self.levels]
+        channels = list(encoder_channels)
+        self.context = ContextBlock(channels[5], context_channels) if context_channels else None
+        if self.context is not None:
+            channels[5] = context_channels
+        heads = [ScoreHead(channels[n], num_classes, head_channels, dropout) for n in self.levels]
         for index, head in enumerate(heads):
             # Skip heads start at zero, as the paper's do: the network starts as its FCN-32s.
             head.start(at_zero=index > 0)
@@ -91,7 +98,8 @@ class FCNDecoder(nn.Module):
 
     def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
         """Features of every stride to scores (N, C, H / finest, W / finest)."""
-        scores: torch.Tensor = self.score_heads[0](features[5])
+        coarsest = features[5] if self.context is None else self.context(features[5])
+        scores: torch.Tensor = self.score_heads[0](coarsest)
         for level, head, upsampler in zip(self.levels[1:], list(self.score_heads)[1:], self.upsamplers, strict=True):
             scores = upsampler(scores) + head(features[level])
         return scores
@@ -113,6 +121,7 @@ class FCN(SegmentationModel):  # type: ignore[misc]  # smp ships no types
         upsampler: See ``UpsamplerName``; used between the stages and for the last step to the picture.
         head_channels: Hidden width of the score heads; 0 for the paper's linear heads.
         dropout: In the hidden layers of the score heads.
+        context_channels: Width of a context block before the coarsest score head; 0 for none.
 
     Raises:
         ConfigError: a value that is not as above, or an encoder without features at one of the strides.
@@ -130,6 +139,7 @@ class FCN(SegmentationModel):  # type: ignore[misc]  # smp ships no types
         upsampler: UpsamplerName = "learned",
         head_channels: int = 128,
         dropout: float = 0.1,
+        context_channels: int = 0,
     ) -> None:
         super().__init__()
         if finest_stride not in FINEST_STRIDES:
@@ -146,7 +156,7 @@ class FCN(SegmentationModel):  # type: ignore[misc]  # smp ships no types
                 f"an FCN-{finest_stride}s needs some at every stride from {finest_stride} to {COARSEST_STRIDE}"
             )
         # Score heads come first: for one seed they are the same whichever upsampler follows them.
-        self.decoder = FCNDecoder(channels, classes, finest_stride, upsampler, head_channels, dropout)
+        self.decoder = FCNDecoder(channels, classes, finest_stride, upsampler, head_channels, dropout, context_channels)
         self.segmentation_head = make_upsampler(upsampler, classes, finest_stride)
         self.classification_head = None
         self.name = f"fcn{finest_stride}s-{encoder_name}"

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from model.config import LossConfig
 
-# Lovasz sorts every pixel once a class: on every second row and column it takes a seventh of the time.
-_LOVASZ_STEP = 2
-
 
 def median_frequency_weights(label_counts: NDArray[np.int64]) -> NDArray[np.float32]:
     """Median frequency balancing: weight of class c = median(f) / f(c).
@@ -52,8 +49,11 @@ class SegmentationLoss(nn.Module):
     def __init__(self, config: LossConfig, label_counts: NDArray[np.int64]) -> None:
         super().__init__()
         self._config = config
-        balanced = config.class_weights == "median-frequency"
-        weights = median_frequency_weights(label_counts) if balanced else np.ones(len(label_counts), np.float32)
+        weights = np.ones(len(label_counts), np.float32)
+        if config.class_weights != "none":
+            weights = median_frequency_weights(label_counts)
+        if config.class_weights == "root-median-frequency":
+            weights = np.sqrt(weights)
         self.register_buffer("class_weights", torch.from_numpy(weights), persistent=False)
         self._dice = DiceLoss("multiclass", from_logits=True, ignore_index=IGNORE_INDEX)
         self._lovasz = LovaszLoss("multiclass", ignore_index=IGNORE_INDEX)
@@ -82,8 +82,9 @@ class SegmentationLoss(nn.Module):
             total = total + self._config.dice * self._dice(logits, target)
         if self._config.lovasz:
             # From a corner drawn anew each time: always from the same one it draws its grid into learned kernels.
-            corner = torch.randint(0, _LOVASZ_STEP, (2,)).tolist() if self.training else (0, 0)
-            rows, columns = (slice(first, None, _LOVASZ_STEP) for first in corner)
+            step = self._config.lovasz_step
+            corner = torch.randint(0, step, (2,)).tolist() if self.training else (0, 0)
+            rows, columns = (slice(first, None, step) for first in corner)
             coarse = target[:, rows, columns]
             if bool((coarse != IGNORE_INDEX).any()):
                 total = total + self._config.lovasz * self._lovasz(logits[:, :, rows, columns], coarse)

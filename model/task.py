@@ -41,6 +41,7 @@ def make_network(config: ModelConfig, num_classes: int) -> FCN:
         upsampler=config.upsampler,
         head_channels=config.head_channels,
         dropout=config.dropout,
+        context_channels=config.context_channels,
     )
     return network
 

@@ -52,6 +52,19 @@ def test_finest_stride_decides_the_score_heads(finest_stride, heads):
         assert network.decoder(features).shape == (1, 3, 64 // finest_stride, 96 // finest_stride)
 
 
+def test_the_context_block_stands_before_the_coarsest_head_and_sees_beyond_it():
+    torch.manual_seed(0)
+    network = small(context_channels=16)
+    picture = torch.randint(0, 256, (1, 3, 256, 256)).float().requires_grad_()
+    features = [torch.zeros(1), *network.encoder(picture.detach())[1:]]
+    features[5] = features[5].detach().requires_grad_()
+    network.decoder.context(features[5])[0, :, 4, 4].sum().backward()
+    seen = features[5].grad.abs().sum(dim=(0, 1)) > 0
+    assert seen[1:8, 1:8].all()
+    assert not seen[0].any()
+    assert network(picture).shape == (1, 3, 256, 256)
+
+
 @pytest.mark.parametrize(
     "upsampler", ["nearest", "bicubic", "learned-dense", "learned-random", "pixel-shuffle", "dysample"]
 )

@@ -68,7 +68,17 @@ def test_a_class_that_never_occurs_has_no_weight_and_does_not_move_the_median():
     np.testing.assert_allclose(median_frequency_weights(np.array([60, 0, 30, 10])), [0.5, 0, 1.0, 3.0])
 
 
+def test_the_root_of_median_frequency_weighs_less():
+    logits, target = batch()
+    config = LossConfig(class_weights="root-median-frequency", lovasz=0)
+    weight = torch.tensor([0.5, 1.0, 3.0]).sqrt()
+    expected = functional.cross_entropy(logits, target.long(), weight=weight)
+    torch.testing.assert_close(SegmentationLoss(config, COUNTS)(logits, target), expected)
+
+
 def test_weights_that_cannot_work_are_refused():
+    with pytest.raises(ConfigError, match="lovasz_step is 0"):
+        LossConfig(lovasz_step=0)
     with pytest.raises(ConfigError, match="loss weights"):
         LossConfig(cross_entropy=0, lovasz=0, dice=0)
     with pytest.raises(ConfigError, match="loss weights"):
@@ -78,7 +88,7 @@ def test_weights_that_cannot_work_are_refused():
 def test_lovasz_looks_at_every_pixel_in_turn_and_draws_no_grid():
     torch.manual_seed(0)
     logits, target = batch()
-    loss = SegmentationLoss(LossConfig(cross_entropy=0, lovasz=1), COUNTS)
+    loss = SegmentationLoss(LossConfig(cross_entropy=0, lovasz=1, lovasz_step=2), COUNTS)
     for _ in range(40):
         loss(logits, target).backward()
     assert logits.grad is not None
