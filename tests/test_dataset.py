@@ -80,6 +80,48 @@ def test_what_lies_beyond_the_picture_is_ignored_and_labels_are_never_mixed():
     assert seen == {0, 6, 255}
 
 
+def test_of_a_large_picture_only_the_window_of_the_crop_is_read(tmp_path):
+    height, width = 1600, 2600  # above the size that is zoomed whole
+    stored = np.lib.format.open_memmap(tmp_path / "large.npy", "w+", np.uint8, (height, width, 3))
+    rows, columns = np.mgrid[:height, :width]
+    stored[..., 0], stored[..., 1] = rows * 255 // height, columns * 255 // width
+    label_map = (columns * 200 // width).astype(np.uint8)
+    plain = Augmentation((64, 96), (0.5, 2.0), flip=0, vertical_flip=0, colour=0)
+    reads = []
+
+    class Watched(np.memmap):
+        def __getitem__(self, key):
+            if isinstance(key, tuple):
+                reads.append(tuple(part.stop - part.start for part in key[:2]))
+            return super().__getitem__(key)
+
+    spans, corners = set(), []
+    for seed in range(60):
+        image, target = plain(stored.view(Watched), label_map, seed)
+        assert image.shape == (64, 96, 3)
+        assert target.shape == (64, 96)
+        # The labels lie where the picture lies: both tell the column, in steps of 13 and 10 pixels.
+        np.testing.assert_allclose(target / 200, image[..., 1] / 255, atol=0.012)
+        spans.add(int(image[-1, -1, 0]) - int(image[0, 0, 0]))
+        corners.append(image[0, 0, :2] / 255)
+    assert all(height <= 128 and width <= 192 for height, width in reads)
+    assert len(reads) == 60
+    assert min(spans) <= 6, "zoomed in, about twice"
+    assert max(spans) >= 16, "and out, about to a half"
+    assert (np.min(corners, axis=0) < 0.1).all()
+    assert (np.max(corners, axis=0) > 0.8).all()
+    again = plain(stored, label_map, 59)
+    np.testing.assert_array_equal(again[0], image)
+
+
+def test_a_large_picture_narrower_than_the_crop_is_taken_whole_and_padded():
+    plain = Augmentation((64, 96), (0.5, 0.5), flip=0, vertical_flip=0, colour=0)
+    image, target = plain(np.full((100_000, 41, 3), 9, np.uint8), np.zeros((100_000, 41), np.uint8), 3)
+    assert image.shape == (64, 96, 3)
+    assert int((target == 0).sum()) == 64 * 20
+    assert int((target == 255).sum()) == 64 * 76
+
+
 def test_every_epoch_shows_each_picture_once_in_another_order():
     sampler = EpochSampler(length=12, batch_size=4, seed=1)
     epochs = []
