@@ -26,8 +26,8 @@ install: .venv/.installed  ## Make .venv and install the pinned set
 demo: install  ## Train, export, package, serve and ask: everything once, on drawn shapes or SOURCE=camvid DATA=...
 	@.venv/bin/python scripts/demo.py --started $(STARTED) --source $(SOURCE) $(if $(DATA),--data $(DATA))
 
-test: lint browser  ## Lint, types, import rules and every test
-	.venv/bin/python -m pytest -q
+test: lint browser  ## Lint, types, import rules and every test, files shared out among the processors
+	.venv/bin/python -m pytest -q --numprocesses auto --dist loadfile
 
 browser: install  ## Find a Chromium for the tests, or fetch one
 	@.venv/bin/python tests/browser.py

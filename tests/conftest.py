@@ -12,6 +12,10 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+# Before numpy and torch: where test processes share the machine, threads of each would only stand in each other's way.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 
