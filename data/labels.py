@@ -25,7 +25,8 @@ MAX_CLASSES: Final = 255
 """Class indices are uint8 and 255 is taken."""
 
 _VOC_VOID: Final[RGB] = (224, 224, 192)
-_IGNORE_NAMES: Final = frozenset({"ignore", "ignored", "void", "unlabelled", "unlabeled"})
+IGNORE_NAMES: Final = frozenset({"ignore", "ignored", "void", "unlabelled", "unlabeled"})
+"""Names that make no class in coloured label maps and in exports of labelling tools, in small letters."""
 
 
 def voc_palette(length: int = 256) -> list[RGB]:
@@ -187,7 +188,7 @@ class LabelMap:
                         f"line {number} is {line!r}; expected 'name:red,green,blue::' with 0 to 255 each"
                     ) from None
                 colour = (red, green, blue)
-            if name.lower() in _IGNORE_NAMES:
+            if name.lower() in IGNORE_NAMES:
                 ignore_colour = colour or ignore_colour
                 continue
             if colour is not None and colour in palette:
@@ -211,7 +212,7 @@ class LabelMap:
             LabelError: a class has one of the names that mean the ignored colour in such a file.
         """
         for name in self.names:
-            if name.lower() in _IGNORE_NAMES:
+            if name.lower() in IGNORE_NAMES:
                 raise LabelError(f"class {name!r} would be read back as the ignored colour: rename it")
 
     def write_cvat(self, path: Path) -> None:

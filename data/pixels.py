@@ -125,6 +125,36 @@ def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return image
 
 
+def stored_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int, int]:
+    """A picture's width and height as its file stores it, and its EXIF orientation, without decoding a pixel.
+
+    Returns:
+        Width, height, and 1 to 8; from 5 on the upright picture has the two sides exchanged.
+
+    Raises:
+        ImageError: as in ``read_image``.
+    """
+    try:
+        with open_image(path.read_bytes(), max_pixels) as image:
+            return *image.size, _orientation(image)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror}") from None
+    except ImageError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def upright(stored: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Turn labels that lie as a file stores its picture the way the upright picture lies.
+
+    Args:
+        stored: Shape (h, w).
+        orientation: Of the picture, EXIF's 1 to 8.
+    """
+    found = np.empty(stored.T.shape if orientation > 4 else stored.shape, dtype=np.uint8)
+    _STORED[orientation](found[..., None])[..., 0] = stored
+    return found
+
+
 def _corrupt(error: Exception) -> CorruptImageError:
     return CorruptImageError(f"the picture is damaged or truncated ({error}): send the whole file again")
 

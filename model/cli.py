@@ -1,4 +1,4 @@
-"""The command line: fcn train, compare, evaluate, export, register, predict, explain and data check."""
+"""The command line: fcn train, compare, evaluate, export, register, predict, explain, data check and data import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.text import Text
 from data.errors import FcnError, StoppedError
 from model.arguments import as_parsed
 from model.commands.learning import compare, evaluate, export, train
-from model.commands.using import data_check, explain, predict, register
+from model.commands.using import data_check, data_import, explain, predict, register
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "register": register,
         "predict": predict,
         "explain": explain,
-        "data": {"_help": "Look at labelled data.", "check": data_check},
+        "data": {"_help": "Look at labelled data, or import them.", "check": data_check, "import": data_import},
     }
     try:
         status = auto_cli(

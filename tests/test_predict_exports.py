@@ -16,6 +16,8 @@ from pycocotools.coco import COCO
 from rich.console import Console
 
 from data.errors import ConfigError, DataError, LabelError
+from data.imports.config import ImportConfig
+from data.imports.folder import import_export
 from data.labels import LabelMap, voc_palette
 from data.sources.folder import FolderSource
 from model.cli import main
@@ -207,6 +209,31 @@ def test_pictures_are_named_as_the_storage_has_them(prefix: str, address: str) -
 def test_names_that_no_project_can_have_are_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="label_studio"):
         LabelStudioConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "given"),
+    [
+        ("coco", "coco.json", {}),
+        ("cvat", "cvat", {}),
+        ("cvat", "cvat.zip", {}),
+        ("label-studio", "label_studio.json", {"predictions": True, "classes": NAMES}),
+    ],
+)
+def test_what_is_predicted_for_a_tool_is_imported_pixel_for_pixel(
+    tiny_bundle: Bundle, pictures: Path, tmp_path: Path, form: str, name: str, given: dict[str, Any]
+) -> None:
+    out = tmp_path / "out"
+    predict(tiny_bundle, pictures, out, form)
+    import_export(out / name, tmp_path / "back", ImportConfig(images=pictures, **given))
+    source = FolderSource(tmp_path / "back", val_fraction=0.5)
+    assert source.label_map.names == NAMES
+    found = {sample.name: sample for split in ("train", "val") for sample in [source.load(split, 0)]}
+    assert sorted(found) == ["a", "deep er/b & c"]
+    for stem, sample in found.items():
+        answer = np.asarray(Image.open(io.BytesIO((out / "label_maps" / f"{stem}.png").read_bytes())))
+        np.testing.assert_array_equal(sample.label_map, answer)
+        assert (tmp_path / "back" / "images" / f"{stem}.png").read_bytes() == (pictures / f"{stem}.png").read_bytes()
 
 
 def test_another_form_takes_no_second_run_of_the_network(tiny_bundle: Bundle, pictures: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Commands that use what was learned, and that look: register, predict, data check, explain.
+"""Commands that use what was learned, and that look: register, predict, data check, data import, explain.
 
 They import what they need when they are called, so that help is instant and what serves works without torch.
 """
@@ -6,9 +6,11 @@ They import what they need when they are called, so that help is instant and wha
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
+from data.imports.config import Kind
 from data.sources.catalogue import SourceName
-from model.commands.voice import console, say
+from model.commands.voice import console, quoted, say
 from model.runtime.engine import EngineConfig
 from model.runtime.formats import FolderFormat, LabelStudioConfig
 
@@ -94,6 +96,71 @@ def data_check(
 
     return run_check(
         None if source == "shapes" else path, source, val_fraction=val_fraction, seed=seed, remap=remap, json=json
+    )
+
+
+def data_import(
+    export: Path,
+    out: Path = Path("imported"),
+    images: Path | None = None,
+    kind: Kind = "auto",
+    link: bool = False,
+    overlap: Literal["auto", "order", "area"] = "auto",
+    unlabelled: str = "background",
+    unannotated: Literal["skip", "unlabelled"] = "skip",
+    crowd: Literal["auto", "ignore", "class"] = "auto",
+    boxes: Literal["fill", "skip"] = "fill",
+    annotators: Literal["latest", "first", "agree"] = "latest",
+    predictions: bool = False,
+    classes: list[str] = [],  # noqa: B006  read only
+    skip_faulty: bool = False,
+    json: bool = False,
+) -> None:
+    """Make of an export of COCO, CVAT or Label Studio a folder of pictures and masks to train on.
+
+    Args:
+        export: What the labelling tool exported: a file, a folder or a zip file.
+        out: Folder to make.
+        images: Folder with its pictures, where the export does not hold them.
+        kind: Tool that wrote it; auto looks.
+        link: Link the pictures instead of copying them.
+        overlap: Where classes overlap: order (the later annotation wins), area (the smaller), auto (area for COCO, else
+            order); CVAT's z_order comes first.
+        unlabelled: Class of pixels without annotation, put in front if the export lacks it; or ignore.
+        unannotated: Pictures without annotation: skip them, or take them as unlabelled all over.
+        crowd: COCO's crowd regions: ignore, class, or auto (ignore, unless all annotations are crowds).
+        boxes: Fill rectangles, or skip them.
+        annotators: Of several annotations of one task: latest, first, or agree (ignore pixels on which they differ).
+        predictions: Take a task's predictions where it has no annotation.
+        classes: Names of the classes wanted, in their order, such as --classes road,car; all by default.
+        skip_faulty: Leave faulty pictures out instead of importing nothing.
+        json: Print JSON instead of sentences.
+    """
+    from data.imports.config import ImportConfig
+    from data.imports.folder import import_export
+
+    config = ImportConfig(
+        kind,
+        images,
+        link,
+        overlap,
+        unlabelled,
+        unannotated,
+        crowd,
+        boxes,
+        annotators,
+        predictions,
+        tuple(classes),
+        skip_faulty,
+    )
+    report = import_export(export, out, config, progress=not json)
+    if json:
+        print(report.to_json())  # noqa: T201  the answer itself
+        return
+    say(
+        *report.lines(),
+        f"written to {out}",
+        f"next: fcn data check {quoted(out)}; fcn train --data.root {quoted(out)}",
     )
 
 
