@@ -14,8 +14,9 @@ from data.check_report import CheckReport, Finding, SplitSummary
 from data.check_sights import SPLITS, Sight, looks_at_layout, looks_at_source, see_all
 from data.errors import DataError
 from data.labels import IGNORE_INDEX
+from data.masks import remap_table
 from data.sources.catalogue import SourceConfig, existing_root, open_source
-from data.sources.folder import read_label_map, remap_table
+from data.sources.folder import read_label_map
 from data.sources.layout import survey
 
 if TYPE_CHECKING:

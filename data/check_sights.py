@@ -70,13 +70,13 @@ def looks_at_source(source: Source) -> list[Callable[[], Sight]]:
     ]
 
 
-def looks_at_layout(layout: Layout, labels: LabelMap | None, remap: NDArray[np.uint8]) -> list[Callable[[], Sight]]:
+def looks_at_layout(layout: Layout, labels: LabelMap | None, remap: NDArray[np.int32]) -> list[Callable[[], Sight]]:
     """What to call to see each picture of a folder and its mask, step by step.
 
     Args:
         layout: Names and files; pictures without a mask are looked at too.
         labels: Without them masks are only opened.
-        remap: The label that each label becomes, shape (256,).
+        remap: From ``remap_table``.
     """
     return [
         functools.partial(_look_at_files, layout, split, name, labels, remap)
@@ -116,7 +116,7 @@ def _look_at_sample(source: Source, split: Split, index: int, name: str) -> Sigh
     return sight
 
 
-def _look_at_files(layout: Layout, split: Split, name: str, labels: LabelMap | None, remap: NDArray[np.uint8]) -> Sight:
+def _look_at_files(layout: Layout, split: Split, name: str, labels: LabelMap | None, remap: NDArray[np.int32]) -> Sight:
     sight = Sight(split, name)
     image_path, mask_path = layout.images[name], layout.masks.get(name)
     image, label_map = None, None
@@ -131,7 +131,7 @@ def _look_at_files(layout: Layout, split: Split, name: str, labels: LabelMap | N
         mask = open_mask(mask_path)
         sight.mask_kind = mask.mode
         if labels is not None:
-            label_map = remap[decode_mask(mask, labels, mask_path)]
+            label_map = decode_mask(mask, labels, mask_path, remap)
     except DataError as error:
         sight.faults.append((_code(error), str(error), str(mask_path)))
     if label_map is None or labels is None:

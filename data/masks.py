@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data.errors import DataError, ImageError, LabelError
 from data.labels import IGNORE_INDEX
+from data.pages import decode_pages, is_stack
 from data.pixels import open_image
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -57,13 +59,24 @@ def open_mask(path: Path) -> Image.Image:
     return image
 
 
-def decode_mask(image: Image.Image, labels: LabelMap, path: Path) -> NDArray[np.uint8]:
+def remap_table(remap: Mapping[int, int]) -> NDArray[np.int32]:
+    """The label that each label of up to 16 bits becomes, shape (65536,)."""
+    table = np.arange(1 << 16, dtype=np.int32)
+    for old, new in remap.items():
+        table[old] = new
+    return table
+
+
+def decode_mask(
+    image: Image.Image, labels: LabelMap, path: Path, remap: NDArray[np.int32] | None = None
+) -> NDArray[np.uint8]:
     """Turn a mask picture of any usual kind into labels. Transparency is left out of account.
 
     - One channel (modes L, I, 1): the values are labels, unless every class of ``labelmap.txt`` has a grey
       (black and white masks): then they are colours.
     - Palette (mode P): with ``labelmap.txt`` the palette's colours are read if the palette has the colour of
       every class, or if all colours in use are known; else the indices are the labels.
+    - TIFF of several pages: a binary plane a class; see ``decode_pages``.
     - Colours (RGB, RGBA): as ``labelmap.txt`` has them. Without one, three equal channels are taken as
       labels, and other colours as those of the VOC palette.
 
@@ -71,6 +84,7 @@ def decode_mask(image: Image.Image, labels: LabelMap, path: Path) -> NDArray[np.
         image: Decoded; see ``open_mask``.
         labels: ``explicit_colours`` tells whether its colours come from ``labelmap.txt``.
         path: For the messages.
+        remap: From ``remap_table``.
 
     Returns:
         Shape (H, W), uint8. Labels may still lie outside the label map: see ``check_labels``.
@@ -82,14 +96,18 @@ def decode_mask(image: Image.Image, labels: LabelMap, path: Path) -> NDArray[np.
     if image.format in ("JPEG", "MPO"):
         raise DataError(f"mask {path} is a JPEG, whose compression changes labels: export masks as PNG")
     try:
+        if is_stack(image):
+            return _narrow(decode_pages(image, labels.num_classes), remap)
         if image.mode in ("RGB", "RGBA"):
-            return _from_rgb(np.asarray(image)[..., :3], labels)
+            return _narrow(_from_rgb(np.asarray(image)[..., :3], labels), remap)
         if image.mode in ("P", "PA"):
-            return _from_palette(image, labels)
+            return _narrow(_from_palette(image, labels), remap)
         if image.mode in ("1", "L", "LA", "I") or image.mode.startswith("I;16"):
-            return _from_grey(image, labels)
+            return _narrow(_from_grey(image, labels), remap)
     except LabelError as error:
         raise LabelError(f"mask {path}: {error}") from None
+    if image.mode == "F":
+        raise DataError(f"mask {path} holds floating values, and labels are whole: save it with 8 or 16 bits a pixel")
     raise DataError(f"mask {path} has mode {image.mode}: write it as a PNG of class indices or of colours")
 
 
@@ -121,7 +139,7 @@ def _from_palette(image: Image.Image, labels: LabelMap) -> NDArray[np.uint8]:
     return indices
 
 
-def _from_grey(image: Image.Image, labels: LabelMap) -> NDArray[np.uint8]:
+def _from_grey(image: Image.Image, labels: LabelMap) -> NDArray[Any]:
     values = np.asarray(image.getchannel(0) if image.mode == "LA" else image)
     greys = {colour[0] for colour in labels.palette if len(set(colour)) == 1}
     if labels.explicit_colours and len(greys) == labels.num_classes:
@@ -129,13 +147,23 @@ def _from_grey(image: Image.Image, labels: LabelMap) -> NDArray[np.uint8]:
             values = values * np.uint8(255)
         if values.dtype == np.uint8:
             return labels.from_colours(np.repeat(values[..., None], 3, axis=2))
-    top = int(values.max(initial=0))
-    if top > IGNORE_INDEX or int(values.min(initial=0)) < 0:
+    return values
+
+
+def _narrow(values: NDArray[Any], remap: NDArray[np.int32] | None) -> NDArray[np.uint8]:
+    """Labels of any width, remapped, in 8 bits."""
+    least, top = int(values.min(initial=0)), int(values.max(initial=0))
+    if remap is not None and least >= 0 and top < len(remap):
+        values = remap[values.astype(np.int32, copy=False)]
+        top = int(values.max(initial=0))
+    if top > IGNORE_INDEX or least < 0:
+        wrong = top if top > IGNORE_INDEX else least
+        mapped = f", or map it: --data.remap.{wrong} 255 ignores it (in fcn data check: --remap.{wrong} 255)"
         raise LabelError(
-            f"holds label {top if top > IGNORE_INDEX else int(values.min())}; labels lie between 0 and 254, and 255 "
-            "is ignored: write it with the class indices of labels.txt"
+            f"holds label {wrong}; labels lie between 0 and 254, and 255 is ignored: write it with the class indices "
+            f"of labels.txt{mapped if 0 < wrong < 1 << 16 else ''}"
         )
-    return values.astype(np.uint8)
+    return values.astype(np.uint8, copy=False)
 
 
 def check_labels(mask: NDArray[np.uint8], labels: LabelMap, path: Path) -> None:

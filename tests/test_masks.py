@@ -1,5 +1,6 @@
 """Mask files of every usual kind to labels, and the checks that every source makes."""
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -10,7 +11,15 @@ from PIL import Image
 
 from data.errors import DataError, LabelError
 from data.labels import LabelMap, voc_palette
-from data.masks import check_labels, decode_mask, open_mask, read_index_mask, refuse_black_and_white, same_size
+from data.masks import (
+    check_labels,
+    decode_mask,
+    open_mask,
+    read_index_mask,
+    refuse_black_and_white,
+    remap_table,
+    same_size,
+)
 
 NAMED = LabelMap.from_names(["background", "cat", "dog"])
 COLOURED = LabelMap(
@@ -143,7 +152,7 @@ def test_a_jpeg_is_no_mask(tmp_path: Path) -> None:
 def test_a_floating_mask_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mask.tif"
     Image.fromarray(np.zeros((2, 2), dtype=np.float32)).save(path)
-    with pytest.raises(DataError, match="mode F: write it as a PNG"):
+    with pytest.raises(DataError, match="holds floating values, and labels are whole: save it with 8 or 16 bits"):
         read(path, NAMED)
 
 
@@ -220,3 +229,74 @@ def test_a_set_of_black_and_white_masks_is_refused_where_white_would_be_ignored(
     refuse_black_and_white(counts, two)
     counts[[1, 255]] = 0
     refuse_black_and_white(counts, two)
+
+
+def planes(path: Path, *pages: list[list[int]], dtype: type = np.uint8) -> Path:
+    """A TIFF with a page for each plane, as ImageJ writes stacks."""
+    first, *others = [Image.fromarray(np.asarray(page, dtype=dtype)) for page in pages]
+    first.save(path.with_suffix(".tif"), save_all=True, append_images=others)
+    return path.with_suffix(".tif")
+
+
+def test_sixteen_bits_hold_labels_and_larger_ones_are_remapped(path: Path) -> None:
+    stored = path.with_suffix(".tif")
+    for dtype in (np.uint16, np.int32):
+        Image.fromarray(np.asarray([[0, 1, 2, 255]], dtype=dtype)).save(stored)
+        assert read(stored, NAMED) == [[0, 1, 2, 255]]
+        Image.fromarray(np.asarray([[0, 300, 2, 40_000]], dtype=dtype)).save(stored)
+        with pytest.raises(LabelError, match=r"holds label 40000; .*--data\.remap\.40000 255"):
+            read(stored, NAMED)
+        remap = remap_table({300: 1, 40_000: 255, 1: 2, 2: 0})
+        assert decode_mask(open_mask(stored), NAMED, stored, remap).tolist() == [[0, 1, 0, 255]]
+    Image.fromarray(np.asarray([[0, 70_000]], dtype=np.int32)).save(stored)
+    with pytest.raises(
+        LabelError, match="holds label 70000; labels lie between 0 and 254, and 255 is ignored: write it"
+    ):
+        decode_mask(open_mask(stored), NAMED, stored, remap_table({1: 0}))
+
+
+def test_pages_are_binary_planes_of_all_classes_or_of_all_but_the_first(path: Path) -> None:
+    names = NAMED.num_classes
+    assert names == 3
+    for dtype, top in ((np.uint8, 255), (np.uint8, 1), (np.uint16, 9)):
+        stored = planes(path, [[top, 0, 0, 0]], [[0, top, 0, 0]], [[0, 0, top, 0]], dtype=dtype)
+        assert read(stored, NAMED) == [[0, 1, 2, 255]]
+        stored = planes(path, [[top, 0, 0, 0]], [[0, top, 0, 0]], dtype=dtype)
+        assert read(stored, NAMED) == [[1, 2, 0, 0]]
+    assert decode_mask(open_mask(stored), NAMED, stored, remap_table({2: 255})).tolist() == [[1, 255, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("pages", "told"),
+    [
+        (
+            ([[0, 1]],) * 4,
+            "is a TIFF of 4 pages; with 3 classes 3 are expected, or 2 where the first class is the rest",
+        ),
+        (([[0, 1]],) * 300, "more than 255 pages"),
+        (([[0, 1]], [[1, 1]]), "has 1 pixels that are set on page 2 and on an earlier one"),
+        (([[0, 1]], [[1, 2]]), "has page 2 with more than two values"),
+        (([[0, 1]], [[1, 0, 0]]), r"has page 2 of 3x1 \(L\); page 1 is 2x1"),
+    ],
+)
+def test_other_stacks_are_refused(path: Path, pages: tuple[list[list[int]], ...], told: str) -> None:
+    with pytest.raises(LabelError, match=rf"mask.*\.tif: {told}|{told}"):
+        read(planes(path, *pages), NAMED)
+
+
+def test_a_page_that_is_cut_off_is_told(path: Path) -> None:
+    stored = planes(path, [[0, 1]] * 50, [[1, 0]] * 50)
+    data = stored.read_bytes()
+    for length in (len(data) - 20, len(data) - 110):
+        stored.write_bytes(data[:length])
+        with pytest.raises((DataError, LabelError), match=r"mask.*\.tif"):
+            read(stored, NAMED)
+
+
+def test_pages_that_show_the_first_in_small_are_passed_over(path: Path) -> None:
+    stored = path.with_suffix(".tif")
+    small = Image.new("L", (1, 1))
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    Image.fromarray(np.asarray(EXPECTED, dtype=np.uint8)).save(stored, save_all=True, append_images=[small])
+    assert Image.open(io.BytesIO(stored.read_bytes())).n_frames == 2
+    assert read(stored, NAMED) == EXPECTED

@@ -28,7 +28,8 @@ class SourceConfig:
         root: Folder of the data set; shapes needs none.
         val_fraction: Share of the pictures held out for validation, when a folder has no split files.
         seed: Of that split, and of the drawn pictures.
-        remap: Labels to change while masks are read, as {from: to}; 255 is ignored.
+        remap: Labels to change while masks are read, as {from: to}; 255 is ignored. Masks of 16 bits hold labels up to
+            65535.
         longest_side: Larger pictures and their masks are shrunk to it while they are read, in training and in
             scoring; 0 takes them as they are.
         fold: Validate on this fifth of the training pictures, 0 to 4, and train on the others: to try settings without
@@ -59,8 +60,8 @@ class SourceConfig:
         if self.fold is not None and not 0 <= self.fold < FOLDS:
             raise ConfigError(f"fold is {self.fold}: it is one of {FOLDS}, counted from 0")
         for old, new in self.remap.items():
-            if not (0 <= old <= 255 and 0 <= new <= 255):
-                raise ConfigError(f"remap {old}:{new}: labels lie between 0 and 255")
+            if not (0 <= old < 1 << 16 and 0 <= new <= 255):
+                raise ConfigError(f"remap {old}:{new}: labels lie between 0 and 255, in masks of 16 bits up to 65535")
 
 
 def open_source(config: SourceConfig) -> Source:

@@ -8,7 +8,8 @@ import numpy as np
 
 from data.errors import DataError, LabelError
 from data.labels import IGNORE_INDEX, MAX_CLASSES, LabelMap
-from data.masks import check_labels, decode_mask, open_mask, same_size
+from data.masks import check_labels, decode_mask, open_mask, remap_table, same_size
+from data.pages import count_pages, is_stack
 from data.pixels import read_image
 from data.sources.layout import Layout, survey
 from data.sources.source import Sample
@@ -83,15 +84,7 @@ class FolderSource:
         Raises:
             DataError: damaged, of no known kind, or with a colour that no class has.
         """
-        return self._remap[decode_mask(open_mask(path), self._labels, path)]
-
-
-def remap_table(remap: Mapping[int, int]) -> NDArray[np.uint8]:
-    """The label that each 8-bit label becomes, shape (256,)."""
-    table = np.arange(256, dtype=np.uint8)
-    for old, new in remap.items():
-        table[old] = new
-    return table
+        return decode_mask(open_mask(path), self._labels, path, self._remap)
 
 
 def refuse_unusable(layout: Layout) -> None:
@@ -152,6 +145,11 @@ def read_label_map(layout: Layout) -> LabelMap:
             raise LabelError(
                 f"{root} has no labelmap.txt, and {path.name} is a coloured mask (mode {image.mode}): "
                 "write one line 'name:red,green,blue::' a class into labelmap.txt"
+            )
+        if is_stack(image):
+            raise LabelError(
+                f"{root} has no labels.txt, and {path.name} has {count_pages(image)} pages: write one class name "
+                "a line into it, for each page, and one before them if pixels on no page are a class too"
             )
         values = np.asarray(image)
         values = values[..., 0] if values.ndim == 3 else values
