@@ -51,3 +51,7 @@ class StoppedError(RunError):
 
 class ExportError(FcnError):
     """An exported network does not agree with the network that it came from."""
+
+
+class ClusterError(FcnError):
+    """A cluster cannot be reached, broke down, or has a machine that lacks what is needed."""

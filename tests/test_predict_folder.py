@@ -156,10 +156,19 @@ def test_a_twin_that_is_added_later_leaves_no_stale_answer(
 
 
 def test_no_two_answers_share_a_name(tmp_path: Path, picture: NDArray[np.uint8]) -> None:
-    for name in ("a.jpg", "a.png", "a.jpg.tif", "A.bmp", "d/a.png"):
+    for name in ("a.jpg", "a.png", "a.jpg.tif", "A.bmp", "d/a.png", "D/a.bmp", "D/e/x.png", "d/E/x.bmp", "e/x.png"):
         save(tmp_path / name, picture)
-    stems = [found.stem.casefold() for found in find_pictures(tmp_path)]
-    assert len(set(stems)) == 5
+    stems = [found.stem for found in find_pictures(tmp_path)]
+    assert len({stem.casefold() for stem in stems}) == 9
+    assert {"D/a.bmp", "d/a.png", "D/e/x.png", "d/E/x.bmp", "e/x"} < set(stems)
+
+
+def test_pictures_come_in_the_order_of_their_names_folder_by_folder(tmp_path: Path) -> None:
+    names = ["B.png", "a/b/1.png", "a/b/10.png", "a/b.png", "a/c.png", "a-1.png", "b.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [found.path for found in find_pictures(tmp_path)] == sorted(tmp_path / name for name in names)
 
 
 def test_answers_within_the_folder_of_pictures_are_not_segmented(

@@ -26,6 +26,9 @@ FORBIDDEN = (
     "matplotlib",
     "onnx",
     "onnxscript",
+    "ray",
+    "pyarrow",
+    "pandas",
 )
 
 DATA_MODULES = tuple(f"data.{name}" for name in ("labels", "pixels", "colour", "headers", "masks", "drawing", "errors"))

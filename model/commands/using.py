@@ -6,13 +6,16 @@ They import what they need when they are called, so that help is instant and wha
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from data.imports.config import Kind
 from data.sources.catalogue import SourceName
 from model.commands.voice import console, quoted, say
 from model.runtime.engine import EngineConfig
 from model.runtime.formats import FolderFormat, LabelStudioConfig
+
+if TYPE_CHECKING:
+    from model.runtime.folder import Workers
 
 
 def register(bundle: Path, name: str = "fcn-segmenter") -> None:
@@ -37,6 +40,7 @@ def predict(
     format: FolderFormat = "png",
     label_studio: LabelStudioConfig = LabelStudioConfig(),
     engine: EngineConfig = EngineConfig(),
+    cluster: str | None = None,
 ) -> int:
     """Label every picture of a folder: palette PNGs and overlays. What is done already is skipped.
 
@@ -51,9 +55,17 @@ def predict(
             label-studio (tasks with predictions).
         label_studio: Names in a project of Label Studio.
         engine: How the network is run.
+        cluster: Label by Ray, with engine.threads processors an actor (2 by default): local for this machine alone,
+            auto for the cluster that it is part of, or the address of its head, HOST:6379. All machines must see
+            bundle, pictures and out at the same paths. See docs/scaling.md.
     """
-    from model.runtime.folder import predict_folder
+    from model.runtime.folder import ThisProcess, predict_folder
 
+    workers: Workers = ThisProcess()
+    if cluster is not None:
+        from model.cluster import RayWorkers
+
+        workers = RayWorkers(cluster)
     summary = predict_folder(
         bundle,
         pictures,
@@ -64,6 +76,7 @@ def predict(
         overwrite=overwrite,
         form=format,
         label_studio=label_studio,
+        workers=workers,
     )
     say(
         f"{summary.written} labelled in {summary.seconds:.1f} s, {summary.skipped} done before, "

@@ -2,55 +2,87 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Final, Protocol
 
-from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from data.drawing import encode_label_png, encode_png
-from data.drawing import overlay as draw_overlay
-from data.errors import ConfigError, ImageError
-from data.pixels import read_image
+from data.errors import ConfigError
 from model.runtime.bundle import read_bundle
 from model.runtime.engine import DEFAULT_CONFIG
 from model.runtime.exports import refuse_export, write_export
 from model.runtime.formats import LabelStudioConfig
-from model.runtime.journal import ANSWERS, LABEL_MAPS, OVERLAYS, Entry, open_journal
+from model.runtime.journal import ANSWERS, open_journal
+from model.runtime.labelling import Labelling, Unread, label_path_of
 from model.runtime.pictures import find_pictures
 from model.runtime.predictor import Predictor
-from model.runtime.tally import tally
-from model.runtime.whole import write_whole
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
     from rich.progress import Task
 
-    from data.labels import LabelMap
+    from model.runtime.bundle import Bundle
     from model.runtime.engine import EngineConfig
     from model.runtime.formats import FolderFormat
     from model.runtime.journal import Journal
+    from model.runtime.labelling import Outcome
     from model.runtime.pictures import Picture
-    from model.runtime.predictor import Segmentation
 
-_AHEAD: Final = 2
-"""Pictures decoded before their turn, and answers being written: this and no more is held in memory."""
+_LOOKING: Final = 16
+"""Threads that look whether pictures are done: on a disk over the network each look is a wait."""
 
-_LONGEST_JPEG_SIDE: Final = 65_500
-
+_LOOKED_AT: Final = 64
+"""Pictures that a thread looks at in one go."""
 
 _LABEL_STUDIO: Final = LabelStudioConfig()
+
+
+class Workers(Protocol):
+    """Who labels the pictures: this process, or a cluster."""
+
+    def label(
+        self, todo: Iterator[Picture], bundle: Bundle, config: EngineConfig, labelling: Labelling
+    ) -> Generator[Sequence[Outcome], None, None]:
+        """Label pictures in any order.
+
+        Args:
+            todo: Pictures that are left, found while they are asked for.
+            bundle: The model.
+            config: How its network is run.
+            labelling: What is wanted of every picture.
+
+        Yields:
+            What became of some of them, when their answers are on the disk.
+        """
+        ...
+
+
+class ThisProcess:
+    """Labels one picture after the other."""
+
+    def label(
+        self, todo: Iterator[Picture], bundle: Bundle, config: EngineConfig, labelling: Labelling
+    ) -> Generator[Sequence[Outcome], None, None]:
+        """See ``Workers``."""
+        pictures = list(todo)  # all at once, so that the progress bar knows its end
+        if pictures:
+            predictor = Predictor(bundle, config)
+            predictor.warm_up()
+            for outcome in labelling.run(pictures, predictor):
+                yield [outcome]
+
+
+_THIS_PROCESS: Final = ThisProcess()
 
 
 @dataclass(frozen=True)
@@ -84,6 +116,7 @@ def predict_folder(
     form: FolderFormat = "png",
     label_studio: LabelStudioConfig = _LABEL_STUDIO,
     console: Console | None = None,
+    workers: Workers = _THIS_PROCESS,
 ) -> FolderSummary:
     """Segment a picture, or every picture of a folder and its subfolders.
 
@@ -104,6 +137,7 @@ def predict_folder(
         form: What to make of all label maps for another tool; ``png`` makes nothing more.
         label_studio: Names in a project of Label Studio, for that form.
         console: Where progress and faults are shown; standard error by default.
+        workers: Who labels them.
 
     Raises:
         BundleError: the bundle cannot be used.
@@ -115,95 +149,88 @@ def predict_folder(
     started = time.monotonic()
     bundle = read_bundle(bundle_path)
     refuse_export(form, bundle.manifest)
-    listed = find_pictures(pictures, skip=[out / name for name in ANSWERS])
+    answers = [out / name for name in ANSWERS]
+    listed = find_pictures(pictures, answers)
+    first = next(listed)  # whoever gave no picture is told so before a folder is made
     try:
         journal = open_journal(out, bundle, overwrite)
-        wanted_opacity = opacity if overlay else None
-        todo = [p for p in listed if overwrite or not journal.done(p.name, p.path, _label_path(p), wanted_opacity)]
-        job = _Job(bundle.manifest.labels, out, journal, wanted_opacity, console or Console(stderr=True))
-        failed = []
-        if todo:
-            predictor = Predictor(bundle, config)
-            predictor.warm_up()
-            failed = job.run(todo, predictor)
-        unread = {path for path, _ in failed}
-        done = journal.entries(picture.name for picture in listed if picture.path not in unread)
-        exported = write_export(form, out, bundle.manifest, done, label_studio)
+        labelling = Labelling(bundle.manifest.labels, out, opacity if overlay else None)
+        job = _Job(journal, labelling, overwrite, console or Console(stderr=True))
+        job.run(chain([first], listed), workers, bundle, config)
+        exported = None
+        if form != "png":
+            unread = {path for path, _ in job.failed}
+            names = (found.name for found in find_pictures(pictures, answers) if found.path not in unread)
+            exported = write_export(form, out, bundle.manifest, list(journal.entries(names)), label_studio)
     except OSError as error:
         raise ConfigError(f"{out} cannot be written ({error}): free space or name another folder") from error
     return FolderSummary(
-        written=len(todo) - len(failed),
-        skipped=len(listed) - len(todo),
-        failed=tuple(failed),
+        written=job.written,
+        skipped=job.listed - job.left,
+        failed=tuple(job.failed),
         seconds=time.monotonic() - started,
         exported=exported,
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Job:
-    """One run over the pictures that are left: decoding, network and encoding overlap."""
+    """One run over the pictures of a folder: which are left, what becomes of them."""
 
-    labels: LabelMap
-    out: Path
     journal: Journal
-    opacity: float | None
+    labelling: Labelling
+    overwrite: bool
     console: Console
+    written: int = 0
+    listed: int = 0
+    left: int = 0
+    failed: list[tuple[Path, str]] = field(default_factory=list)
 
-    def run(self, todo: Sequence[Picture], predictor: Predictor) -> list[tuple[Path, str]]:
-        failed = []
-        writing: deque[Future[Entry]] = deque()
+    def run(self, listed: Iterable[Picture], workers: Workers, bundle: Bundle, config: EngineConfig) -> None:
         columns = (TextColumn("segmenting"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
-        readers, writers = ThreadPoolExecutor(_AHEAD), ThreadPoolExecutor(_AHEAD)
-        try:
-            with Progress(*columns, console=self.console) as progress:
-                task = progress.add_task("", total=len(todo))
-                for picture, reading in _ahead(todo, readers):
-                    try:
-                        image, status = reading.result()
-                    except ImageError as error:
-                        failed.append((picture.path, str(error)))
-                        self.console.print(f"passed over: {error}", style="yellow", markup=False, soft_wrap=True)
-                    else:
-                        answer = predictor.predict(image)
-                        writing.append(writers.submit(self._write, picture, status, image, answer))
-                    while len(writing) > _AHEAD:
-                        self.journal.add(writing.popleft().result())
-                    progress.advance(task)
-                while writing:
-                    self.journal.add(writing.popleft().result())
-        finally:
-            # Also on Ctrl-C: what is being written is finished, what waits is not begun.
-            readers.shutdown(cancel_futures=True)
-            writers.shutdown(cancel_futures=True)
-        return failed
+        with Progress(*columns, console=self.console) as progress:
+            task = progress.add_task("", total=None)
+            try:
+                with closing(workers.label(self._left(listed), bundle, config, self.labelling)) as outcomes:
+                    for some in outcomes:
+                        self._note(some)
+                        progress.update(task, total=self.left, advance=len(some))
+            finally:
+                self.journal.settle()
 
-    def _write(self, picture: Picture, status: os.stat_result, image: NDArray[np.uint8], answer: Segmentation) -> Entry:
-        label_map = answer.label_map
-        height, width = label_map.shape
-        label_path, overlay_path = _label_path(picture), None
-        write_whole(self.out / label_path, encode_label_png(label_map, self.labels))
-        if self.opacity is not None:
-            drawn = draw_overlay(image, label_map, self.labels, self.opacity)
-            fits = max(height, width) <= _LONGEST_JPEG_SIDE
-            overlay_path = f"{OVERLAYS}/{picture.stem}.{'jpg' if fits else 'png'}"
-            write_whole(self.out / overlay_path, _encode_jpeg(drawn) if fits else encode_png(drawn))
-        counts, confidences = tally(answer)
-        present = {name: index for index, name in enumerate(self.labels.names) if counts[index]}
-        return Entry(
-            picture=picture.name,
-            bytes=status.st_size,
-            modified_ns=status.st_mtime_ns,
-            width=width,
-            height=height,
-            label_map=label_path,
-            overlay=overlay_path,
-            opacity=self.opacity or 0.0,
-            classes={name: round(int(counts[index]) / label_map.size, 6) for name, index in present.items()},
-            confidences={
-                name: round(int(confidences[index]) / (255 * int(counts[index])), 6) for name, index in present.items()
-            },
-        )
+    def _left(self, listed: Iterable[Picture]) -> Iterator[Picture]:
+        """The pictures that are not done; some are looked at ahead of their turn."""
+        source = iter(listed)
+        looking: deque[tuple[int, Future[list[Picture]]]] = deque()
+        with ThreadPoolExecutor(_LOOKING) as lookers:
+            while True:
+                some = list(islice(source, _LOOKED_AT))
+                if some:
+                    looking.append((len(some), lookers.submit(self._undone, some)))
+                if looking and (not some or len(looking) > _LOOKING):
+                    size, looked = looking.popleft()
+                    left = looked.result()
+                    self.listed += size
+                    self.left += len(left)
+                    yield from left
+                elif not some:
+                    return
+
+    def _undone(self, pictures: list[Picture]) -> list[Picture]:
+        if self.overwrite:
+            return pictures
+        done, opacity = self.journal.done, self.labelling.opacity
+        return [each for each in pictures if not done(each.name, each.path, label_path_of(each), opacity)]
+
+    def _note(self, outcomes: Sequence[Outcome]) -> None:
+        entries = [outcome for outcome in outcomes if not isinstance(outcome, Unread)]
+        if entries:
+            self.journal.add(entries)
+        self.written += len(entries)
+        for outcome in outcomes:
+            if isinstance(outcome, Unread):
+                self.failed.append((outcome.path, outcome.reason))
+                self.console.print(f"passed over: {outcome.reason}", style="yellow", markup=False, soft_wrap=True)
 
 
 class _Speed(ProgressColumn):
@@ -212,34 +239,3 @@ class _Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
         """The text of this column."""
         return Text("" if task.speed is None else f"{task.speed:.1f} pictures/s")
-
-
-def _ahead(
-    todo: Sequence[Picture], readers: ThreadPoolExecutor
-) -> Iterator[tuple[Picture, Future[tuple[NDArray[np.uint8], os.stat_result]]]]:
-    """Each picture with the reading of it, begun ``_AHEAD`` pictures before its turn."""
-    reading: deque[tuple[Picture, Future[tuple[NDArray[np.uint8], os.stat_result]]]] = deque()
-    for picture in todo:
-        reading.append((picture, readers.submit(_read, picture)))
-        if len(reading) > _AHEAD:
-            yield reading.popleft()
-    while reading:
-        yield reading.popleft()
-
-
-def _read(picture: Picture) -> tuple[NDArray[np.uint8], os.stat_result]:
-    try:
-        status = picture.path.stat()  # before the bytes: a file that changes meanwhile is done again next time
-    except OSError as error:
-        raise ImageError(f"{picture.path} cannot be read: {error.strerror}") from None
-    return read_image(picture.path), status
-
-
-def _label_path(picture: Picture) -> str:
-    return f"{LABEL_MAPS}/{picture.stem}.png"
-
-
-def _encode_jpeg(picture: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="JPEG", quality=90)
-    return buffer.getvalue()

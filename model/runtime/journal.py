@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from data.errors import BundleError, ConfigError
 from model.runtime.bundle import MANIFEST_FILE, MODEL_FILE, Manifest
+from model.runtime.lines import LineIndex
 from model.runtime.whole import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from model.runtime.bundle import Bundle
@@ -69,6 +71,9 @@ class Entry:
 class Journal:
     """The file ``predictions.jsonl`` of an output folder; the last line on a picture counts.
 
+    What is held in memory is where lines stand, 16 bytes a line: a journal of 100 million pictures fits.
+    Safe to ask from several threads at once; one process at a time adds.
+
     Args:
         root: The output folder.
     """
@@ -76,15 +81,11 @@ class Journal:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._path = root / JOURNAL_FILE
-        self._entries: dict[str, Entry] = {}
-        text = self._path.read_text(encoding="utf-8", errors="replace") if self._path.exists() else ""
-        for line in text.splitlines():
-            entry = _parse(line)
-            if entry is not None:
-                self._entries[entry.picture] = entry
-        if text and not text.endswith("\n"):  # broken off within a line
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write("\n")
+        self._index = LineIndex((entry.picture, offset) for offset, entry in self._lines())
+        self._left_behind: set[str] = set()
+        if self._path.exists() and not _ends_with_a_line(self._path):  # broken off within one
+            with self._path.open("ab") as file:
+                file.write(b"\n")
 
     def done(self, picture: str, path: Path, label_map: str, opacity: float | None) -> bool:
         """Whether a picture's answers stand, whole and up to date.
@@ -95,44 +96,92 @@ class Journal:
             label_map: Where its answer would be written now.
             opacity: Of the overlay that is wanted, or None when none is.
         """
-        entry = self._entries.get(picture)
+        entry = self._find(picture)
+        if entry is None or entry.label_map != label_map:
+            return False
         try:
             status = path.stat()
         except OSError:
             return False  # whoever reads it will say why it cannot be read
-        if entry is None or (entry.bytes, entry.modified_ns) != (status.st_size, status.st_mtime_ns):
+        if (entry.bytes, entry.modified_ns) != (status.st_size, status.st_mtime_ns):
             return False
-        if entry.label_map != label_map or not (self._root / label_map).is_file():
+        if not (self._root / label_map).is_file():
             return False
         if opacity is None:
             return True
         return entry.overlay is not None and entry.opacity == opacity and (self._root / entry.overlay).is_file()
 
-    def entries(self, pictures: Iterable[str]) -> list[Entry]:
+    def entries(self, pictures: Iterable[str]) -> Iterator[Entry]:
         """The lines on these pictures, in their order; those without one are left out."""
-        return [self._entries[name] for name in pictures if name in self._entries]
+        self._index = LineIndex((entry.picture, offset) for offset, entry in self._lines())
+        for picture in pictures:
+            entry = self._find(picture)
+            if entry is not None:
+                yield entry
 
-    def add(self, entry: Entry) -> None:
-        """Note a picture whose answers are on the disk; what it had under other names is removed."""
-        former = self._entries.get(entry.picture)
-        if former is not None:
-            taken = {path for other in self._entries.values() if other is not former for path in _paths(other)}
-            self._remove(set(_paths(former)) - set(_paths(entry)) - taken)
-        self._entries[entry.picture] = entry
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Note pictures whose answers are on the disk; what one had before under its name is removed."""
+        for entry in entries:
+            former = self._find(entry.picture)
+            if former is not None:
+                paths = set(_paths(former)) - set(_paths(entry))
+                if former.stem == entry.stem:
+                    self._remove(paths)
+                else:
+                    self._left_behind |= paths  # it may be another's by now: see settle
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(entry)) + "\n")
+            file.write("".join(json.dumps(asdict(entry)) + "\n" for entry in entries))
+
+    def settle(self) -> None:
+        """Remove what pictures had under other names, as before a twin came (``a.jpg`` beside ``a.png``)."""
+        if not self._left_behind:
+            return
+        index = LineIndex((entry.picture, offset) for offset, entry in self._lines())
+        for entry in self._read(index.offsets()):
+            self._left_behind.difference_update(_paths(entry))
+        self._remove(self._left_behind)
+        self._left_behind.clear()
 
     def clear(self) -> None:
         """Remove every answer that is noted here, the notes, and what was made of them for other tools."""
-        self._remove({path for entry in self._entries.values() for path in _paths(entry)})
+        for entry in self._read(self._index.offsets()):
+            self._remove(_paths(entry))
         for name in (COCO_FILE, TASKS_FILE, f"{CVAT}.zip"):
             (self._root / name).unlink(missing_ok=True)
         for part in CVAT_PARTS:
             remove(self._root / CVAT / part)
-        self._entries.clear()
+        self._index = LineIndex()
         self._path.unlink(missing_ok=True)
 
-    def _remove(self, paths: set[str]) -> None:
+    def _lines(self) -> Iterator[tuple[int, Entry]]:
+        """Offset and entry of every line that is one."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            offset = 0
+            for line in file:
+                entry = _parse(line)
+                if entry is not None:
+                    yield offset, entry
+                offset += len(line)
+
+    def _find(self, picture: str) -> Entry | None:
+        offset = self._index.find(picture)
+        if offset is None:
+            return None
+        (entry,) = self._read([offset])
+        return entry if entry.picture == picture else None
+
+    def _read(self, offsets: Iterable[int]) -> Iterator[Entry]:
+        with self._path.open("rb") as file:
+            for offset in offsets:
+                file.seek(offset)
+                entry = _parse(file.readline())
+                if entry is None:
+                    raise ConfigError(f"{self._path} was changed while it was read: start again")
+                yield entry
+
+    def _remove(self, paths: Iterable[str]) -> None:
         for path in paths:
             place = (self._root / path).resolve()
             # The file may have been edited: nothing outside the folder is ever removed.
@@ -158,7 +207,7 @@ def open_journal(out: Path, bundle: Bundle, overwrite: bool) -> Journal:
     journal = Journal(out)
     manifest_path = out / MANIFEST_FILE
     if manifest_path.exists():
-        former = _former(manifest_path)
+        former = version_of(out)
         if former != bundle.manifest.version:
             if not overwrite:
                 raise ConfigError(
@@ -173,10 +222,11 @@ def open_journal(out: Path, bundle: Bundle, overwrite: bool) -> Journal:
     return journal
 
 
-def _former(manifest_path: Path) -> str | None:
+def version_of(out: Path) -> str | None:
+    """Version of the model whose answers a folder holds; None where that cannot be told."""
     try:
-        return Manifest.from_json(manifest_path.read_text(encoding="utf-8", errors="replace")).version
-    except BundleError:
+        return Manifest.from_json((out / MANIFEST_FILE).read_text(encoding="utf-8", errors="replace")).version
+    except (OSError, BundleError):
         return None
 
 
@@ -192,7 +242,15 @@ def _paths(entry: Entry) -> list[str]:
     return [path for path in (entry.label_map, entry.overlay) if path is not None]
 
 
-def _parse(line: str) -> Entry | None:
+def _ends_with_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def _parse(line: bytes) -> Entry | None:
     """An entry, or None for a line that is none: its picture is then done again."""
     try:
         return Entry(**json.loads(line))

@@ -71,6 +71,8 @@ class OpenVinoEngine:
         # With the whole machine at hand OpenVINO's own choice (one thread a core, not a hyper-thread) is best.
         if config.threads or threads < (os.cpu_count() or 1):
             self._properties["INFERENCE_NUM_THREADS"] = str(threads)
+            # Others share the machine: were threads bound to processors, every process would take the same first ones.
+            self._properties["ENABLE_CPU_PINNING"] = "NO"
         try:
             self._network = self._core.read_model(bundle.model_path)
             self._any_shape = _Compiled(self._core.compile_model(self._network, "CPU", self._properties))

@@ -13,7 +13,7 @@ from data.pixels import ENDINGS
 from model.runtime.journal import ANSWERS, JOURNAL_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
 
 @dataclass(frozen=True)
@@ -31,53 +31,102 @@ class Picture:
     stem: str
 
 
-def find_pictures(root: Path, skip: Collection[Path] = ()) -> list[Picture]:
+def find_pictures(root: Path, skip: Collection[Path] = ()) -> Iterator[Picture]:
     """The pictures of a folder and its subfolders, sorted by name; or the one file that is given.
 
     Files are told by their endings, in any case; hidden files and folders are passed over, links are
     followed, and the answers of an earlier run are not segmented again. An answer is named after its
-    picture without the ending (``a.jpg`` gives ``a``), as masks are, unless two pictures would share
-    the name: then each keeps its ending (``a.jpg``, ``a.png``).
+    picture without the ending (``a.jpg`` gives ``a``), as masks are, unless two pictures of a folder would
+    share the name: then each keeps its ending (``a.jpg``, ``a.png``).
+
+    They are found while they are asked for; the names of one folder are held in memory at a time.
 
     Args:
         root: Folder or file.
         skip: Folders that are not entered.
 
     Raises:
-        DataError: there is no such place, or no picture in it.
+        DataError: there is no such place, no picture in it, or a folder that cannot be read.
     """
     if root.is_file():
-        return [Picture(root, root.name, root.stem)]
+        yield Picture(root, root.name, root.stem)
+        return
     if not root.is_dir():
         raise DataError(f"{root} does not exist: give a picture or a folder of pictures")
-    paths = sorted(_walk(root, {folder.resolve() for folder in skip}))
-    if not paths:
+    walk = _walk(root, {folder.resolve() for folder in skip})
+    first = next(walk, None)
+    if first is None:
         raise DataError(f"{root} holds no picture ({', '.join(sorted(ENDINGS))}): give a folder with pictures in it")
-    names = [path.relative_to(root) for path in paths]
-    stems = _stems(names)
-    return [Picture(path, name.as_posix(), stem) for path, name, stem in zip(paths, names, stems, strict=True)]
+    yield first
+    yield from walk
 
 
-def _walk(root: Path, skip: Collection[Path]) -> Iterator[Path]:
-    seen = {root.resolve()}  # a link to a folder above would go round for ever
-    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_unreadable):
-        entered = []
-        answers = ANSWERS if JOURNAL_FILE in files else ()
-        for name in subfolders:
-            place = (Path(folder) / name).resolve()
-            if not name.startswith(".") and name not in answers and place not in seen and place not in skip:
+def _walk(root: Path, skip: Collection[Path]) -> Iterator[Picture]:
+    seen = {root.resolve(), *skip}  # a link to a folder above would go round for ever
+    levels = [_level(root, [Path()], seen)]
+    while levels:
+        found = next(levels[-1], None)
+        if found is None:
+            levels.pop()
+        elif isinstance(found, Picture):
+            yield found
+        else:
+            levels.append(_level(root, found, seen))
+
+
+def _level(root: Path, folders: Sequence[Path], seen: set[Path]) -> Iterator[Picture | list[Path]]:
+    """Pictures and subfolders of a folder by name, relative to ``root``.
+
+    Folders whose names differ in case alone are one: their answers may be written to a disk that knows no
+    difference.
+    """
+    pictures: list[Path] = []
+    subfolders: dict[str, list[Path]] = {}
+    for folder in folders:
+        files, entered = _entries(root / folder)
+        pictures += [folder / name for name in files]
+        for name in entered:
+            subfolders.setdefault(name.casefold(), []).append(folder / name)
+    stems = dict(zip(pictures, _stems(pictures), strict=True))
+    # A folder is looked at when its turn comes: pictures at a million places are not held at once.
+    grouped = {min(group): sorted(group) for group in subfolders.values()}
+    for path in sorted([*pictures, *grouped]):
+        if path in stems:
+            yield Picture(root / path, path.as_posix(), stems[path])
+            continue
+        new = []
+        for folder in grouped[path]:
+            place = (root / folder).resolve()
+            if place not in seen:
                 seen.add(place)
-                entered.append(name)
-        subfolders[:] = entered
-        for name in files:
-            path = Path(folder) / name
-            # A broken link is listed, and reported when it is read; a pipe or device would block the reader.
-            if not name.startswith(".") and path.suffix.lower() in ENDINGS and (path.is_file() or path.is_symlink()):
-                yield path
+                new.append(folder)
+        yield new
 
 
-def _unreadable(error: OSError) -> None:
-    raise DataError(f"{error.filename} cannot be read: {error.strerror}")
+def _entries(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of the pictures and of the subfolders that are entered."""
+    try:
+        with os.scandir(folder) as listing:
+            entries = [entry for entry in listing if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror}") from None
+    answers = ANSWERS if any(entry.name == JOURNAL_FILE for entry in entries) else ()
+    subfolders = [entry.name for entry in entries if entry.name not in answers and _is_dir(entry)]
+    # A broken link is listed, and reported when it is read; a pipe or device would block the reader.
+    pictures = [
+        entry.name
+        for entry in entries
+        if Path(entry.name).suffix.lower() in ENDINGS
+        and ((entry.is_symlink() and not _is_dir(entry)) or entry.is_file())
+    ]
+    return pictures, subfolders
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link that goes round
 
 
 def _stems(names: list[Path]) -> list[str]:
