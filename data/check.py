@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from data.labels import LabelMap
     from data.sources.catalogue import SourceName
+    from data.sources.pets import PetBorder, PetTarget
     from data.sources.source import Split
 
 
@@ -35,16 +36,24 @@ def run_check(
     val_fraction: float = 0.2,
     seed: int = 0,
     remap: Mapping[int, int] | None = None,
+    target: PetTarget = "trimap",
+    border: PetBorder = "ignore",
+    augmented: bool | None = None,
+    coarse: bool = False,
     json: bool = False,
 ) -> int:
     """Check a data set and print what was found on stdout; a progress bar runs on stderr if that is a terminal.
 
     Args:
-        root: The data set's folder; shapes needs none.
-        name: folder, camvid or shapes.
+        root: The data set's folder; shapes needs none, and a public one lies where it was fetched.
+        name: As in ``SourceConfig``.
         val_fraction: As training will have it, like the next two.
         seed: Of the split.
         remap: Labels to change while masks are read, as {from: to}.
+        target: As in ``SourceConfig``, like the next three.
+        border: See there.
+        augmented: See there.
+        coarse: See there.
         json: Print JSON instead of tables.
 
     Returns:
@@ -53,7 +62,17 @@ def run_check(
     Raises:
         ConfigError: one of the settings cannot be.
     """
-    config = SourceConfig(name=name, root=root, val_fraction=val_fraction, seed=seed, remap=dict(remap or {}))
+    config = SourceConfig(
+        name=name,
+        root=root,
+        val_fraction=val_fraction,
+        seed=seed,
+        remap=dict(remap or {}),
+        target=target,
+        border=border,
+        augmented=augmented,
+        coarse=coarse,
+    )
     report = check_source(config, progress=sys.stderr.isatty())
     if json:
         sys.stdout.write(report.to_json() + "\n")
@@ -76,7 +95,10 @@ def check_source(config: SourceConfig, *, progress: bool = False) -> CheckReport
     labels: LabelMap | None = None
     origin = f"the source {config.name}"
     sights: list[Sight] = []
+    root = config.root
     try:
+        if config.name != "shapes":
+            root = existing_root(config)
         if config.name == "folder":
             layout = survey(existing_root(config), config.val_fraction, config.seed)
             origin = layout.division.origin
@@ -102,7 +124,7 @@ def check_source(config: SourceConfig, *, progress: bool = False) -> CheckReport
     splits = {split: _summarise(sights, split, count) for split in SPLITS}
     return CheckReport(
         source=config.name,
-        root=str(config.root or ""),
+        root=str(root or ""),
         origin=origin,
         labels=labels,
         splits={split: summary for split, summary in splits.items() if summary.pictures},

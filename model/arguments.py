@@ -16,9 +16,9 @@ def as_parsed(arguments: Sequence[str], commands: Mapping[str, Any]) -> list[str
     """Rewrite arguments for the parser, which knows long options with underscores and a value each.
 
     ``-o`` stands for ``--out``; ``--report-only`` for ``--report_only=true``, as does a bare ``--report_only``;
-    ``--strides 32,8`` for ``--strides [32,8]``; ``export --from-comparison DIR`` for ``export DIR
-    --from_comparison=true``; and ``train --resume RUN`` begins from RUN/config.yaml, so that options given beside it
-    override what was saved.
+    ``--strides 32,8`` for ``--strides [32,8]``; ``data check`` for ``data check -``; ``export --from-comparison DIR``
+    for ``export DIR --from_comparison=true``; and ``train --resume RUN`` begins from RUN/config.yaml, so that options
+    given beside it override what was saved.
 
     Args:
         arguments: Without the program's name.
@@ -51,6 +51,8 @@ def as_parsed(arguments: Sequence[str], commands: Mapping[str, Any]) -> list[str
         elif kinds.get(name) is list and equals:
             value = _bracketed(value)
         rewritten.append(f"--{name}{equals}{value}")
+    if head == ["data", "check"] and not _has_positional(rewritten):
+        rewritten.append("-")  # no folder: the source knows where to look
     return head + (_with_saved_config(rewritten) if head == ["train"] else rewritten)
 
 
@@ -86,6 +88,18 @@ def _command(arguments: Sequence[str], commands: Mapping[str, Any]) -> tuple[int
         if known is None:
             break
     return 0, None
+
+
+def _has_positional(arguments: list[str]) -> bool:
+    """Whether an argument is no option and no option's value; help is answered before anything is missed."""
+    if "--help" in arguments or "-h" in arguments:
+        return True
+    takes_next = False
+    for argument in arguments:
+        if (argument == "-" or not argument.startswith("-")) and not takes_next:
+            return True
+        takes_next = argument.startswith("--") and "=" not in argument
+    return False
 
 
 def _bracketed(value: str) -> str:

