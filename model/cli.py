@@ -1,4 +1,4 @@
-"""The command line: fcn train, compare, evaluate, export, register, predict, explain, data check and data import."""
+"""The command line: fcn train, compare, evaluate, export, register, predict, explain, data."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from data.errors import FcnError, StoppedError
 from model.arguments import as_parsed
+from model.commands.fetching import data_download
 from model.commands.learning import compare, evaluate, export, train
 from model.commands.using import data_check, data_import, explain, predict, register
 
@@ -36,7 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "register": register,
         "predict": predict,
         "explain": explain,
-        "data": {"_help": "Look at labelled data, or import them.", "check": data_check, "import": data_import},
+        "data": {
+            "_help": "Look at labelled data, import or fetch them.",
+            "check": data_check,
+            "import": data_import,
+            "download": data_download,
+        },
     }
     try:
         status = auto_cli(

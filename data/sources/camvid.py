@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from data.errors import DataError
 from data.labels import IGNORE_INDEX, LabelMap
-from data.masks import read_index_mask, same_size, translate
+from data.masks import read_index_mask, same_size
 from data.pixels import read_image
+from data.sources.codes import translate
 from data.sources.source import Sample
 
 if TYPE_CHECKING:
