@@ -112,6 +112,7 @@ def test_a_data_set_is_fetched_checked_and_opened_without_a_root(fetch, server, 
     assert str(sets / name) in capsys.readouterr().out
     assert not [path for path in sets.rglob("*") if path.suffix in (".part", ".zip", ".tar", ".tgz", ".gz")]
     assert not list(sets.rglob("._*"))
+    assert [path.name for path in (sets / f".{name}").iterdir()] == ["lock"]
 
     asked = len(server.asked)
     assert fetch(name) == 0
@@ -177,6 +178,7 @@ def test_at_a_terminal_the_licence_is_asked_for(server, sets, tmp_path, answer, 
         os.close(follower)
     assert done.returncode == status, done.stderr
     assert b"CC BY-NC 4.0" in done.stdout
+    assert b"Accept the licence and fetch? [y/N] " in done.stdout
     assert (sets / "camvid" / "CamVid" / "train").is_dir() == (status == 0)
     if status:
         assert b"the licence was not accepted: nothing was fetched" in done.stderr

@@ -138,10 +138,20 @@ def test_folders_of_another_layout_are_refused_with_what_they_hold(tmp_path: Pat
         FolderSource(tmp_path)
 
 
-def test_a_camvid_folder_is_recognised(tmp_path: Path) -> None:
-    (tmp_path / "train").mkdir()
-    (tmp_path / "trainannot").mkdir()
-    with pytest.raises(DataError, match=r"looks like CamVid.*--data\.name camvid.*--source camvid"):
+@pytest.mark.parametrize(
+    ("source", "folders"),
+    [
+        ("camvid", ["train", "trainannot"]),
+        ("camvid", ["Scripts", "CamVid/train", "CamVid/trainannot"]),
+        ("pets", ["images", "annotations/trimaps", "annotations/xmls"]),
+        ("voc", ["VOCdevkit/VOC2012/JPEGImages"]),
+        ("cityscapes", ["leftImg8bit/train", "gtFine/train"]),
+    ],
+)
+def test_the_folder_of_a_public_data_set_is_recognised(tmp_path: Path, source: str, folders: list[str]) -> None:
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(DataError, match=rf"looks like .*--data\.name {source} .*--source {source}"):
         FolderSource(tmp_path)
 
 

@@ -136,6 +136,7 @@ def _install_one(offer: Offer, archive: Archive, root: Path, work: Path, origin:
         )
         _check_content(staged, archive)
     except DataError as error:
+        shutil.rmtree(staged.parent, ignore_errors=True)
         if local is None:  # to go on with it would help nobody; a file of the person's own is left alone
             file.unlink(missing_ok=True)
         end = "it was removed: run the same command again" if local is None else "get it again"
@@ -159,6 +160,7 @@ def _install_one(offer: Offer, archive: Archive, root: Path, work: Path, origin:
     place = root / offer.name / archive.folder
     place.parent.mkdir(exist_ok=True)
     staged.rename(place)
+    shutil.rmtree(staged.parent)
     if local is None:
         file.unlink()
 

@@ -14,6 +14,16 @@ from data.sources.splits import IMAGE_FOLDERS, SPLIT_NAMES, Division, composed, 
 MASK_TAILS: Final = ("", "_mask", "_label", "_labels")
 """A picture NAME has its mask in NAME.*, else in NAME_mask.*, else in NAME_label.*, else in NAME_labels.*"""
 
+_PUBLIC: Final = (
+    ("camvid", "CamVid in the SegNet layout", ("train", "trainannot")),
+    ("camvid", "CamVid in the SegNet layout", ("CamVid/train", "CamVid/trainannot")),
+    ("pets", "the Oxford-IIIT pets", ("images", "annotations/trimaps")),
+    ("voc", "Pascal VOC", ("VOCdevkit/VOC2012",)),
+    ("cityscapes", "Cityscapes", ("leftImg8bit", "gtFine")),
+    ("cityscapes", "Cityscapes", ("leftImg8bit", "gtCoarse")),
+)
+"""Sources of their own, with the folders that tell their data sets."""
+
 _MASK_FOLDERS: Final = ("masks", "mask", "segmentationclass", "labels", "label", "annotations", "gt")
 
 
@@ -72,14 +82,18 @@ def survey(root: Path, val_fraction: float, seed: int) -> Layout:
     return layout
 
 
-def looks_like_camvid(root: Path) -> bool:
-    """Whether the folder is laid out as the SegNet tutorial's CamVid: ``train/`` beside ``trainannot/``."""
-    return (root / "train").is_dir() and (root / "trainannot").is_dir()
+def looks_like(root: Path) -> tuple[str, str, str] | None:
+    """A public data set that a folder is laid out as: the name of its source, its own, and what tells it."""
+    for source, title, marks in _PUBLIC:
+        if all((root / mark).is_dir() for mark in marks):
+            return source, title, " beside ".join(f"{mark}/" for mark in marks)
+    return None
 
 
 def _folder_pairs(root: Path) -> list[tuple[Path, Path]]:
     folders = sorted(path for path in root.iterdir() if path.is_dir())
-    if pair := _folder_pair(folders):
+    pair = _folder_pair(folders)
+    if pair and not (pair[1] / "trimaps").is_dir():  # annotations/ of the pets holds more than masks
         return [pair]
     inner = [
         pair
@@ -89,10 +103,11 @@ def _folder_pairs(root: Path) -> list[tuple[Path, Path]]:
     ]
     if inner:
         return inner
-    if looks_like_camvid(root):
+    if known := looks_like(root):
+        source, title, marks = known
         raise DataError(
-            f"{root} looks like CamVid in the SegNet layout (train/ beside trainannot/): "
-            "read it with --data.name camvid (in fcn data check: --source camvid)"
+            f"{root} looks like {title} ({marks}): read it with --data.name {source} (in fcn data check: "
+            f"--source {source})"
         )
     found = ", ".join(sorted(path.name + "/" * path.is_dir() for path in root.iterdir())[:8]) or "nothing"
     raise DataError(

@@ -73,7 +73,7 @@ def _ask() -> None:
     if not sys.stdin.isatty():
         raise ConfigError("nobody is here to be asked: read the licence above, and accept it with --accept-licence")
     try:
-        answer = console.input("Accept the licence and fetch? [y/N] ")
+        answer = console.input("Accept the licence and fetch? [y/N] ", markup=False)
     except EOFError:
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
