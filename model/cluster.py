@@ -160,7 +160,7 @@ class _Labeller:
                     f"{place} is not the folder that was given: here it is of model version {found}, there of "
                     f"{self._task.version}; it must lie on a file system that all machines share"
                 )
-        predictor = Predictor(bundle, self._task.config)
+        predictor = Predictor(bundle, self._task.config, tta=self._task.labelling.tta)
         predictor.warm_up()
         return predictor
 

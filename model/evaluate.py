@@ -18,10 +18,12 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from data.errors import ConfigError, DataError, RunError
 from data.labels import IGNORE_INDEX
 from data.sources.catalogue import PUBLIC, SourceConfig, open_source
+from model.averaging import network_predict
 from model.metrics import BoundaryIoU, Scores, by_name, none_if_nan
 from model.run import Run
 from model.runtime.bundle import MANIFEST_FILE, read_bundle
 from model.runtime.predictor import Predictor
+from model.runtime.tta import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +33,10 @@ if TYPE_CHECKING:
 
     from data.labels import LabelMap
     from data.sources.source import Source, Split
-    from model.fcn import FCN
+    from model.averaging import TtaCost
     from model.runtime.engine import EngineConfig
     from model.runtime.manifest import Manifest
+    from model.runtime.tta import TtaConfig
 
     Predict = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
@@ -52,6 +55,7 @@ class Evaluation:
         scores: From that matrix.
         boundary_iou: Mean over classes.
         class_boundary_iou: Shape (C,).
+        tta: Test-time augmentation and what it cost; None for one pass a picture.
     """
 
     split: Split
@@ -61,6 +65,7 @@ class Evaluation:
     scores: Scores
     boundary_iou: float
     class_boundary_iou: NDArray[np.float64]
+    tta: TtaCost | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -71,10 +76,18 @@ class Evaluation:
             **self.scores.to_dict(self.labels),
             "boundary_iou": none_if_nan(self.boundary_iou),
             "class_boundary_iou": by_name(self.labels, self.class_boundary_iou),
+            **({"tta": asdict(self.tta)} if self.tta else {}),
         }
 
 
-def evaluate(predict: Predict, source: Source, split: Split = "val", *, progress: bool = True) -> Evaluation:
+def evaluate(
+    predict: Predict,
+    source: Source,
+    split: Split = "val",
+    *,
+    progress: bool = True,
+    scored: Callable[[NDArray[np.uint8], NDArray[np.uint8]], None] = lambda *_: None,
+) -> Evaluation:
     """Score a split: one confusion matrix summed over it, ignored pixels left out.
 
     Args:
@@ -82,6 +95,7 @@ def evaluate(predict: Predict, source: Source, split: Split = "val", *, progress
         source: Labelled pictures.
         split: Which of them.
         progress: Show a bar.
+        scored: Called after every picture with what was predicted and what is labelled, to count more of it.
 
     Raises:
         DataError: the split is empty or a sample is faulty.
@@ -102,26 +116,22 @@ def evaluate(predict: Predict, source: Source, split: Split = "val", *, progress
             torch.from_numpy(predicted.astype(np.int64)), torch.from_numpy(sample.label_map.astype(np.int64))
         )
         boundary.update(predicted, sample.label_map)
+        scored(predicted, sample.label_map)
     matrix = confusion.compute().numpy()
     return Evaluation(
         split, count, labels, matrix, Scores.from_confusion(matrix), boundary.mean(), boundary.class_iou()
     )
 
 
-def network_predict(network: FCN) -> Predict:
-    """A network as a function from picture to label map, whole pictures in 32-bit."""
-
-    @torch.inference_mode()
-    def predict(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
-        labels: NDArray[np.uint8] = network(tensor)[0].argmax(0).to(torch.uint8).numpy()
-        return labels
-
-    return predict
-
-
-def open_target(target: Path, engine: EngineConfig) -> tuple[Predict, LabelMap, SourceConfig | None]:
+def open_target(
+    target: Path, engine: EngineConfig, tta: TtaConfig = PLAIN
+) -> tuple[Predict, LabelMap, SourceConfig | None]:
     """What to score: a run (its best checkpoint), one of its checkpoints, or a bundle.
+
+    Args:
+        target: Its path.
+        engine: How a bundle is run.
+        tta: Test-time augmentation, by default none.
 
     Returns:
         The function, its classes, and the data of the run; for a bundle without the folder, None for one of an
@@ -129,9 +139,10 @@ def open_target(target: Path, engine: EngineConfig) -> tuple[Predict, LabelMap, 
 
     Raises:
         RunError: it is none of these.
+        ConfigError: it was trained without mirror images, and ``tta`` asks for them.
     """
     if (target / MANIFEST_FILE).is_file():
-        predictor = Predictor(read_bundle(target), engine)
+        predictor = Predictor(read_bundle(target), engine, tta=tta)
         manifest = predictor.bundle.manifest
         return lambda image: predictor.predict(image).label_map, manifest.labels, _settings_of(manifest)
     if target.suffix == ".ckpt":
@@ -140,7 +151,9 @@ def open_target(target: Path, engine: EngineConfig) -> tuple[Predict, LabelMap, 
         run, which = Run.open(target), "best"
     else:
         raise RunError(f"{target} is neither a run directory, a checkpoint (.ckpt) in one, nor a bundle")
-    return network_predict(run.network(which)), run.labels(), run.config().data
+    config = run.config()
+    tta.refuse_for(asdict(config), run.root)
+    return network_predict(run.network(which), tta), run.labels(), config.data
 
 
 def data_settings(config: SourceConfig) -> dict[str, Any]:
@@ -191,15 +204,17 @@ def open_matching(config: SourceConfig, labels: LabelMap) -> Source:
     return source
 
 
-def default_folder(target: Path, split: str) -> Path:
+def default_folder(target: Path, split: str, tta: TtaConfig = PLAIN) -> Path:
     """Where scores are written unless told otherwise: into the run, and beside a bundle.
 
-    A bundle is left as it was exported: export replaces none that holds other things.
+    A bundle is left as it was exported: export replaces none that holds other things. Scores of test-time
+    augmentation have a folder of their own: they are not those of what is served.
     """
+    name = f"evaluation-{split}-tta" if tta.active else f"evaluation-{split}"
     if (target / MANIFEST_FILE).is_file():
         bundle = target.absolute()
-        return bundle.parent / f"{bundle.name}-evaluation-{split}"
-    return (target if target.is_dir() else target.parent.parent) / f"evaluation-{split}"
+        return bundle.parent / f"{bundle.name}-{name}"
+    return (target if target.is_dir() else target.parent.parent) / name
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:

@@ -16,7 +16,8 @@ from torch import nn
 
 from data.errors import ExportError
 from data.pixels import pad_to_multiple
-from model.evaluate import choose_data, data_settings, evaluate, network_predict, open_matching
+from model.averaging import network_predict
+from model.evaluate import choose_data, data_settings, evaluate, open_matching
 from model.fcn import COARSEST_STRIDE
 from model.run import Run
 from model.runtime.bundle import Bundle, Manifest, read_bundle, write_bundle
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from data.sources.source import Source, Split
+    from model.config import TrainConfig
     from model.evaluate import Predict
     from model.fcn import FCN
     from model.runtime.engine import Engine
@@ -126,12 +128,23 @@ def export(
         "checkpoint": which,
         "data": config.data.name,
         "data_settings": data_settings(config.data),
+        "recipe": recipe(config),
         "pictures": {part: len(source.names(part)) for part in ("train", "val")},
         "engine_agreement": agreement,
         "export": {"opset": OPSET, "torch": torch.__version__},
     }
     write_bundle(out, graph, Manifest(**fields))
     return read_bundle(out)
+
+
+def recipe(config: TrainConfig) -> dict[str, Any]:
+    """How the network was trained, without where anything lies: a bundle goes to other machines."""
+    found = asdict(config)
+    del found["data"]
+    found["loader"].pop("cache_dir")
+    # A file of weights is named and not placed.
+    found["model"]["encoder_weights"] = Path(found["model"]["encoder_weights"]).name
+    return found
 
 
 def to_onnx(network: FCN) -> bytes:

@@ -20,7 +20,8 @@ from rich.progress import track
 from serving import post, running
 
 from data.drawing import encode_png
-from model.evaluate import choose_data, evaluate, network_predict, open_matching
+from model.averaging import network_predict
+from model.evaluate import choose_data, evaluate, open_matching
 from model.run import Run
 
 LOWEST = {"f32": 0.999, "bf16": 0.995}

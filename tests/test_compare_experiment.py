@@ -19,6 +19,7 @@ from PIL import Image
 
 from data.errors import ConfigError, DataError, RunError
 from data.sources.catalogue import SourceConfig, open_source
+from model.averaging import network_predict
 from model.cli import main
 from model.compare.config import Arm, CompareConfig
 from model.compare.experiment import compare
@@ -34,7 +35,7 @@ from model.config import (
     TrainConfig,
     UpsamplerName,
 )
-from model.evaluate import evaluate, network_predict
+from model.evaluate import evaluate
 from model.run import Run
 from model.runtime.bundle import read_bundle
 

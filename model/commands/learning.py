@@ -22,6 +22,7 @@ from model.config import (
     TrainConfig,
 )
 from model.runtime.engine import EngineConfig
+from model.runtime.tta import TtaConfig
 
 
 def train(
@@ -149,6 +150,7 @@ def evaluate(
     root: Path | None = None,
     out: Path | None = None,
     engine: EngineConfig = EngineConfig(precision="f32"),
+    tta: TtaConfig = TtaConfig(),
     json: bool = False,
 ) -> None:
     """Score a run, a checkpoint or a bundle: mIoU and its kin, boundary IoU, confusion matrix.
@@ -160,21 +162,36 @@ def evaluate(
         root: Folder of the data; a run knows its own.
         out: Folder for evaluation.json, confusion.csv and confusion.png; by default in the run, for a bundle beside it.
         engine: How a bundle is run.
+        tta: Test-time augmentation, such as --tta.flip --tta.scales 0.75,1,1.25; its cost is measured and told. The
+            service has none of it: such scores are not those of what is served.
         json: Print JSON instead of a table.
     """
     import json as json_library
+    from dataclasses import replace
 
     from model import evaluate as scoring
 
-    predict_labels, labels, known = scoring.open_target(target, engine)
+    predict_labels, labels, known = scoring.open_target(target, engine, tta)
     data = scoring.open_matching(scoring.choose_data(known, source, root), labels)
-    evaluation = scoring.evaluate(predict_labels, data, split, progress=not json)
-    folder = out or scoring.default_folder(target, split)
+    cost = None
+    if tta.active:
+        from model.averaging import measure_tta
+
+        plain, *_ = scoring.open_target(target, engine)
+        cost = measure_tta(predict_labels, plain, tta, data, split)
+    evaluation = replace(scoring.evaluate(predict_labels, data, split, progress=not json), tta=cost)
+    folder = out or scoring.default_folder(target, split, tta)
     scoring.write_evaluation(evaluation, folder)
     if json:
         print(json_library.dumps(evaluation.to_dict(), indent=2))  # noqa: T201  the answer itself
         return
     console.print(scoring.score_table(evaluation))
+    if cost:
+        say(
+            f"test-time augmentation ({tta.told}): {cost.passes} passes, {cost.seconds_per_picture:.3f} s a picture "
+            f"against {cost.seconds_per_pass:.3f} s for one pass, {cost.ratio:.1f} times as long "
+            f"(median of {cost.pictures} pictures)"
+        )
     say(f"written to {folder}")
 
 

@@ -14,6 +14,7 @@ from data.sources.pets import PetBorder, PetTarget
 from model.commands.voice import console, quoted, say
 from model.runtime.engine import EngineConfig
 from model.runtime.formats import FolderFormat, LabelStudioConfig
+from model.runtime.tta import TtaConfig
 
 if TYPE_CHECKING:
     from model.runtime.folder import Workers
@@ -41,6 +42,7 @@ def predict(
     format: FolderFormat = "png",
     label_studio: LabelStudioConfig = LabelStudioConfig(),
     engine: EngineConfig = EngineConfig(),
+    tta: TtaConfig = TtaConfig(),
     cluster: str | None = None,
 ) -> int:
     """Label every picture of a folder: palette PNGs and overlays. What is done already is skipped.
@@ -56,6 +58,8 @@ def predict(
             label-studio (tasks with predictions).
         label_studio: Names in a project of Label Studio.
         engine: How the network is run.
+        tta: Test-time augmentation, such as --tta.flip --tta.scales 0.75,1,1.25: slower by more than the number of
+            its passes; fcn evaluate tells what it brings and costs. The service has none of it.
         cluster: Label by Ray, with engine.threads processors an actor (2 by default): local for this machine alone,
             auto for the cluster that it is part of, or the address of its head, HOST:6379. All machines must see
             bundle, pictures and out at the same paths. See docs/scaling.md.
@@ -77,11 +81,13 @@ def predict(
         overwrite=overwrite,
         form=format,
         label_studio=label_studio,
+        tta=tta,
         workers=workers,
     )
     say(
         f"{summary.written} labelled in {summary.seconds:.1f} s, {summary.skipped} done before, "
         f"{len(summary.failed)} could not be read",
+        *([f"test-time augmentation ({tta.told}): {tta.passes} passes a picture"] if tta.active else []),
         f"written to {out}",
         *([f"for {format}: {summary.exported}"] if summary.exported else []),
     )

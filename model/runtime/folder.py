@@ -23,6 +23,7 @@ from model.runtime.journal import ANSWERS, open_journal
 from model.runtime.labelling import Labelling, Unread, label_path_of
 from model.runtime.pictures import find_pictures
 from model.runtime.predictor import Predictor
+from model.runtime.tta import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from model.runtime.journal import Journal
     from model.runtime.labelling import Outcome
     from model.runtime.pictures import Picture
+    from model.runtime.tta import TtaConfig
 
 _LOOKING: Final = 16
 """Threads that look whether pictures are done: on a disk over the network each look is a wait."""
@@ -76,7 +78,7 @@ class ThisProcess:
         """See ``Workers``."""
         pictures = list(todo)  # all at once, so that the progress bar knows its end
         if pictures:
-            predictor = Predictor(bundle, config)
+            predictor = Predictor(bundle, config, tta=labelling.tta)
             predictor.warm_up()
             for outcome in labelling.run(pictures, predictor):
                 yield [outcome]
@@ -115,6 +117,7 @@ def predict_folder(
     overwrite: bool = False,
     form: FolderFormat = "png",
     label_studio: LabelStudioConfig = _LABEL_STUDIO,
+    tta: TtaConfig = PLAIN,
     console: Console | None = None,
     workers: Workers = _THIS_PROCESS,
 ) -> FolderSummary:
@@ -136,6 +139,7 @@ def predict_folder(
         overwrite: Do these pictures again, and remove what another model has left in ``out``.
         form: What to make of all label maps for another tool; ``png`` makes nothing more.
         label_studio: Names in a project of Label Studio, for that form.
+        tta: Test-time augmentation; pictures that were done without it, or with another, are done again.
         console: Where progress and faults are shown; standard error by default.
         workers: Who labels them.
 
@@ -149,12 +153,13 @@ def predict_folder(
     started = time.monotonic()
     bundle = read_bundle(bundle_path)
     refuse_export(form, bundle.manifest)
+    tta.refuse_for(bundle.manifest.provenance.get("recipe") or {}, bundle.root)
     answers = [out / name for name in ANSWERS]
     listed = find_pictures(pictures, answers)
     first = next(listed)  # whoever gave no picture is told so before a folder is made
     try:
         journal = open_journal(out, bundle, overwrite)
-        labelling = Labelling(bundle.manifest.labels, out, opacity if overlay else None)
+        labelling = Labelling(bundle.manifest.labels, out, opacity if overlay else None, tta)
         job = _Job(journal, labelling, overwrite, console or Console(stderr=True))
         job.run(chain([first], listed), workers, bundle, config)
         exported = None
@@ -219,8 +224,8 @@ class _Job:
     def _undone(self, pictures: list[Picture]) -> list[Picture]:
         if self.overwrite:
             return pictures
-        done, opacity = self.journal.done, self.labelling.opacity
-        return [each for each in pictures if not done(each.name, each.path, label_path_of(each), opacity)]
+        done, opacity, tta = self.journal.done, self.labelling.opacity, self.labelling.tta.told
+        return [each for each in pictures if not done(each.name, each.path, label_path_of(each), opacity, tta)]
 
     def _note(self, outcomes: Sequence[Outcome]) -> None:
         entries = [outcome for outcome in outcomes if not isinstance(outcome, Unread)]

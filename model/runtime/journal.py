@@ -49,6 +49,7 @@ class Entry:
         classes: Share of the pixels of each class present, by name, 0 to 1.
         confidences: Mean probability over the pixels of each class present, by name, 0 to 1; empty in a line
             of an earlier version.
+        tta: Test-time augmentation in a few words; empty for one plain pass.
     """
 
     picture: str
@@ -61,6 +62,7 @@ class Entry:
     opacity: float
     classes: dict[str, float]
     confidences: dict[str, float] = field(default_factory=dict)
+    tta: str = ""
 
     @property
     def stem(self) -> str:
@@ -87,7 +89,7 @@ class Journal:
             with self._path.open("ab") as file:
                 file.write(b"\n")
 
-    def done(self, picture: str, path: Path, label_map: str, opacity: float | None) -> bool:
+    def done(self, picture: str, path: Path, label_map: str, opacity: float | None, tta: str = "") -> bool:
         """Whether a picture's answers stand, whole and up to date.
 
         Args:
@@ -95,9 +97,10 @@ class Journal:
             path: Its file.
             label_map: Where its answer would be written now.
             opacity: Of the overlay that is wanted, or None when none is.
+            tta: Test-time augmentation that is wanted, in the words of an entry.
         """
         entry = self._find(picture)
-        if entry is None or entry.label_map != label_map:
+        if entry is None or entry.label_map != label_map or entry.tta != tta:
             return False
         try:
             status = path.stat()

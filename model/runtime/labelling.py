@@ -16,6 +16,7 @@ from data.errors import ImageError
 from data.pixels import read_image
 from model.runtime.journal import LABEL_MAPS, OVERLAYS, Entry
 from model.runtime.tally import tally
+from model.runtime.tta import PLAIN
 from model.runtime.whole import write_whole
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from data.labels import LabelMap
     from model.runtime.pictures import Picture
     from model.runtime.predictor import Predictor, Segmentation
+    from model.runtime.tta import TtaConfig
 
 _AHEAD: Final = 2
 """Pictures decoded before their turn, and answers being written: this and no more is held in memory."""
@@ -63,11 +65,13 @@ class Labelling:
         labels: Of the model.
         out: Folder of the answers.
         opacity: Of the class colours in the overlays, 0 to 1; None for no overlay.
+        tta: Test-time augmentation, which the predictor has; it is noted with every picture.
     """
 
     labels: LabelMap
     out: Path
     opacity: float | None
+    tta: TtaConfig = PLAIN
 
     def run(self, todo: Iterable[Picture], predictor: Predictor) -> Iterator[Outcome]:
         """Label pictures; what is yielded is on the disk.
@@ -124,6 +128,7 @@ class Labelling:
             confidences={
                 name: round(int(confidences[index]) / (255 * int(counts[index])), 6) for name, index in present.items()
             },
+            tta=self.tta.told,
         )
 
 

@@ -135,10 +135,18 @@ class OpenVinoEngine:
             self._by_shape[shape] = compiled
         return compiled
 
+    def network(self) -> Any:  # noqa: ANN401 - openvino.Model; the package has no types
+        """A copy of the network as it was read, to be changed; it shares the weights."""
+        return self._network.clone()
+
+    def compile(self, network: Any) -> Any:  # noqa: ANN401 - openvino.CompiledModel
+        """Compile a network with this engine's settings."""
+        return self._core.compile_model(network, "CPU", self._properties)
+
     def _compile(self, shape: Shape) -> _Compiled:
-        network = self._network.clone()  # shares the weights
+        network = self.network()
         network.reshape({INPUT: list(shape)})
-        return _Compiled(self._core.compile_model(network, "CPU", self._properties))
+        return _Compiled(self.compile(network))
 
 
 class _Compiled:

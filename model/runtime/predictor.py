@@ -11,6 +11,7 @@ from data.errors import BundleError, ConfigError, ImageError
 from data.pixels import pad_to_multiple
 from model.runtime.engine import DEFAULT_CONFIG, open_engine
 from model.runtime.tiles import tile_axis
+from model.runtime.tta import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.runtime.bundle import Bundle
-    from model.runtime.engine import EngineConfig
+    from model.runtime.engine import Engine, EngineConfig
+    from model.runtime.tta import TtaConfig
 
 OVERLAP: Final = 256
 """Pixels that neighbouring tiles share, at least, where the tiles are large enough for it."""
@@ -47,20 +49,35 @@ class Predictor:
             overlapping tiles, so memory is that of one tile and the answer. It is rounded down to the
             network's stride.
         overlap: Pixels that neighbouring tiles share, at least; half a tile at most.
+        tta: Test-time augmentation; by default none. Its tiles are smaller.
 
     Raises:
         BundleError: the network cannot be loaded.
-        ConfigError: ``max_tile`` is below the stride, or the processor cannot do what ``config`` asks.
+        ConfigError: ``max_tile`` is below the stride, the processor cannot do what ``config`` asks, or ``tta`` asks
+            for mirror images of a network that was trained without any.
     """
 
     def __init__(
-        self, bundle: Bundle, config: EngineConfig = DEFAULT_CONFIG, max_tile: int = 2048, overlap: int = OVERLAP
+        self,
+        bundle: Bundle,
+        config: EngineConfig = DEFAULT_CONFIG,
+        max_tile: int = 2048,
+        overlap: int = OVERLAP,
+        tta: TtaConfig = PLAIN,
     ) -> None:
         stride = bundle.manifest.stride
         if max_tile < stride:
             raise ConfigError(f"max_tile is {max_tile}; the network needs at least its stride, {stride}")
         self.bundle = bundle
-        self.engine = open_engine(bundle, config)
+        self.engine: Engine
+        if tta.active:
+            from model.runtime.averaging_engine import AveragingEngine, largest_tile  # noqa: PLC0415 - heavy
+
+            tta.refuse_for(bundle.manifest.provenance.get("recipe") or {}, bundle.root)
+            self.engine = AveragingEngine(bundle, config, tta)
+            max_tile = largest_tile(max_tile, tta, bundle.manifest.labels.num_classes)
+        else:
+            self.engine = open_engine(bundle, config)
         self._stride = stride
         self._max_tile = max_tile - max_tile % stride
         self._overlap = overlap
