@@ -36,6 +36,7 @@ from model.runtime.bundle import read_bundle
 from model.runtime.engine import EngineConfig, open_engine
 from model.runtime.predictor import Predictor
 from model.train import train
+from tests import public_sets
 
 F32 = EngineConfig(precision="f32")
 
@@ -218,3 +219,13 @@ def test_data_that_has_moved_is_found_by_root(tmp_path):
     known = SourceConfig(name="camvid", root=tmp_path / "old")
     assert choose_data(known, None, tmp_path / "new").root == tmp_path / "new"
     assert choose_data(known, "shapes", None).name == "shapes"
+
+
+def test_a_bundle_of_a_public_data_set_is_scored_where_it_was_fetched_to(tmp_path, monkeypatch):
+    monkeypatch.setenv("FCN_DATA", str(tmp_path))
+    known = SourceConfig(name="pets", target="breed")
+    assert choose_data(known, None, None) == known
+    public_sets.pets(tmp_path / "pets")
+    assert open_source(choose_data(known, None, None)).label_map.num_classes == 38
+    with pytest.raises(RunError, match=r"\(folder\) lies: give the folder with --root"):
+        choose_data(SourceConfig(), None, None)
