@@ -83,11 +83,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--started", type=float, default=time.time(), help="when installation began, seconds")
     parser.add_argument("--source", choices=("shapes", "camvid"), default="shapes")
-    parser.add_argument("--data", type=Path, help="folder of the data; shapes needs none")
+    parser.add_argument("--data", type=Path, help="folder of the data; neither shapes nor fetched data needs it")
     parser.add_argument("--out", type=Path, help="demo/SOURCE by default; emptied first")
     options = parser.parse_args()
-    if options.source != "shapes" and options.data is None:
-        parser.error(f"--source {options.source} needs its folder: make demo SOURCE={options.source} DATA=PATH")
     out = (options.out or HERE / "demo" / options.source).resolve()
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)

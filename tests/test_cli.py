@@ -151,7 +151,8 @@ def test_unknown_options_exit_with_2(capsys):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["train"], ["evaluate"], ["export"], ["predict"], ["explain"], ["data", "check"]]
+    "command",
+    [[], ["train"], ["evaluate"], ["export"], ["predict"], ["explain"], ["data", "check"], ["data", "download"]],
 )
 def test_help_is_there_for_every_command(command, capsys):
     with pytest.raises(SystemExit) as stopped:
