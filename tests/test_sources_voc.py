@@ -34,7 +34,7 @@ def test_splits_are_the_official_lists_and_classes_those_of_the_devkit(root: Pat
     assert source.label_map.num_classes == 21
     assert source.label_map.palette == tuple(voc_palette(21))
     assert [source.label_map.names[label] for label in (0, 1, 11, 15, 20)] == [
-        *("background", "aeroplane", "dining table", "person", "tv monitor")
+        *("background", "aeroplane", "diningtable", "person", "tvmonitor")
     ]
 
 

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 LABELS: Final = LabelMap(
     names=(
         *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-        *("dining table", "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train"),
-        "tv monitor",
+        *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
+        "tvmonitor",
     ),
     palette=tuple(voc_palette(21)),
 )
-"""The 20 classes of the devkit by their index, after the background."""
+"""The 20 classes by index, as the devkit spells them (VOCinit.m), after the background."""
 
 _CODES: Final = {**{label: label for label in range(LABELS.num_classes)}, IGNORE_INDEX: IGNORE_INDEX}
 _MEANING: Final = "VOC's labels are 0..20, and 255 between two things"
