@@ -29,6 +29,7 @@ class FileServer:
         breaks: Answers to come that end in the middle, after half of what was asked for.
         statuses: Statuses of the answers to come; when none is left, files are served.
         told_length: Whether Content-Length is sent.
+        stalls: Answers to come that stop in the middle until ``go_on``.
         asked: Path, Range and If-Range of every request.
     """
 
@@ -38,6 +39,8 @@ class FileServer:
     breaks: int = 0
     statuses: list[int] = field(default_factory=list)
     told_length: bool = True
+    stalls: int = 0
+    go_on: threading.Event = field(default_factory=threading.Event)
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     address: str = ""
 
@@ -88,6 +91,12 @@ def serving(server: FileServer) -> Iterator[FileServer]:
             if server.breaks:
                 server.breaks -= 1
                 rest = rest[: len(rest) // 2]
+            if server.stalls:
+                server.stalls -= 1
+                self.wfile.write(rest[: len(rest) // 2])
+                self.wfile.flush()
+                server.go_on.wait(60)
+                return
             self.wfile.write(rest)
             self.close_connection = True
 
@@ -101,6 +110,7 @@ def serving(server: FileServer) -> Iterator[FileServer]:
     try:
         yield server
     finally:
+        server.go_on.set()
         httpd.shutdown()
         thread.join(10)
         httpd.server_close()

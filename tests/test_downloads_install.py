@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -315,6 +316,25 @@ def test_a_call_that_broke_off_is_gone_on_with(server, fetch, sets, capsys):
     server.statuses = []
     assert fetch("camvid") == 0
     assert server.asked[-1][1].startswith("bytes=")
+
+
+def test_a_call_that_was_killed_in_the_middle_is_gone_on_with_and_holds_no_lock(server, fetch, sets, tmp_path):
+    server.stalls = 1
+    own = server.checksums(tmp_path / "SHA256SUMS")
+    command = ["data", "download", "camvid", "--accept-licence", "--mirror", server.address, "--checksums", str(own)]
+    killed = subprocess.Popen([sys.executable, "-m", "model.cli", *command], cwd=ROOT, stdout=subprocess.DEVNULL)
+    part = sets / ".camvid" / f"{CAMVID}.part"
+    half = len(server.files[CAMVID]) // 2
+    end = time.monotonic() + 120
+    while not (part.is_file() and part.stat().st_size == half):
+        assert time.monotonic() < end
+        assert killed.poll() is None
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+    assert fetch("camvid") == 0
+    assert server.asked[-1][1] == f"bytes={half}-"
+    assert len(open_source(SourceConfig(name="camvid")).names("train")) == 3
 
 
 def test_two_calls_at_once_fetch_it_once(server, sets, tmp_path):
