@@ -13,9 +13,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from data.bands import bands, count_pixels
 from data.errors import DataError, FcnError, ImageError, LabelError
+from data.huge import read_picture
 from data.masks import check_labels, decode_mask, open_mask, same_size
-from data.pixels import read_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,11 +55,14 @@ class Sight:
     def see_image(self, image: NDArray[np.uint8]) -> None:
         """Note size and digest of an RGB picture (H, W, 3)."""
         self.size = (image.shape[1], image.shape[0])
-        self.digest = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
+        digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+        for top, bottom in bands(image.shape):
+            digest.update(np.ascontiguousarray(image[top:bottom]).data)
+        self.digest = digest.digest()
 
     def see_mask(self, label_map: NDArray[np.uint8]) -> None:
         """Note the labels of a map (H, W)."""
-        self.counts = np.bincount(label_map.ravel(), minlength=256)
+        self.counts = count_pixels(label_map)
 
 
 def looks_at_source(source: Source) -> list[Callable[[], Sight]]:
@@ -121,9 +125,9 @@ def _look_at_files(layout: Layout, split: Split, name: str, labels: LabelMap | N
     image_path, mask_path = layout.images[name], layout.masks.get(name)
     image, label_map = None, None
     try:
-        image = read_image(image_path)
+        image = read_picture(image_path)
         sight.see_image(image)
-    except ImageError as error:
+    except (ImageError, DataError) as error:
         sight.faults.append((_code(error), str(error), str(image_path)))
     if mask_path is None:
         return sight

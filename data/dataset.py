@@ -6,7 +6,7 @@ import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from lightning.pytorch import LightningDataModule
 from torch import distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from data.bands import count_pixels
 from data.errors import DataError
 from data.labels import IGNORE_INDEX
+from data.tiles import tile_axis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
     from data.sources.source import Sample, Source, Split
 
 Item = tuple[torch.Tensor, torch.Tensor]
+
+MAX_TILE: Final = 2048
+OVERLAP: Final = 256
+STRIDE: Final = 32
+"""Of the tiles of large pictures, as the service has them unless told otherwise."""
 
 
 @dataclass
@@ -88,7 +95,7 @@ class DecodedSplit:
         self.names.append(sample.name)
         self.images.append(store.keep(sample.image))
         self.label_maps.append(store.keep(sample.label_map))
-        self.label_counts += np.bincount(sample.label_map.ravel(), minlength=256)
+        self.label_counts += count_pixels(sample.label_map)
 
 
 class _Store:
@@ -109,6 +116,8 @@ class _Store:
 
     def keep(self, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The array itself, or a read-only map of its copy on disk."""
+        if isinstance(array, np.memmap):
+            return array  # of a huge picture, which its source keeps in a file already
         self._left -= array.nbytes
         if self._left >= 0:
             return array
@@ -156,6 +165,44 @@ class SegmentationDataset(Dataset[Item]):
             image, label_map = self._augmentation(image, label_map, seed)
         # A copy: torch cannot hold read-only maps, and a crop is not contiguous.
         return torch.from_numpy(image.transpose(2, 0, 1).copy()), torch.from_numpy(label_map.copy())
+
+
+class TiledDataset(Dataset[Item]):
+    """Samples to validate on: whole up to ``MAX_TILE`` pixels a side, and larger ones in overlapping tiles.
+
+    Tiles are those of the service. A pixel's target stands in the tile in which it lies deepest and is 255 in the
+    others, so every pixel counts once, and no more than a tile's logits are ever held.
+
+    Args:
+        split: Decoded samples.
+    """
+
+    def __init__(self, split: DecodedSplit) -> None:
+        self._split = split
+        self._tiles = [
+            (index, row, column)
+            for index, label_map in enumerate(split.label_maps)
+            for row in tile_axis(label_map.shape[0], MAX_TILE, OVERLAP, STRIDE)
+            for column in tile_axis(label_map.shape[1], MAX_TILE, OVERLAP, STRIDE)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._tiles)
+
+    def __getitem__(self, key: tuple[int, int]) -> Item:
+        """One tile.
+
+        Args:
+            key: Index of the tile, and a seed that decides nothing.
+
+        Returns:
+            Image (3, h, w) uint8 and target (h, w) uint8.
+        """
+        index, row, column = self._tiles[key[0]]
+        image = self._split.images[index][row.source, column.source]
+        target = np.full(image.shape[:2], IGNORE_INDEX, dtype=np.uint8)
+        target[row.kept, column.kept] = self._split.label_maps[index][row.target, column.target]
+        return torch.from_numpy(image.transpose(2, 0, 1).copy()), torch.from_numpy(target)
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -217,7 +264,7 @@ class SegmentationData(LightningDataModule):
 
     Args:
         train: Training samples.
-        val: Validation samples, given whole and one at a time since sizes may differ.
+        val: Validation samples, given one at a time since sizes may differ; see ``TiledDataset``.
         augmentation: Of training samples.
         batch_size: Crops a step and process.
         workers: Processes that augment.
@@ -252,8 +299,9 @@ class SegmentationData(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Item]:
-        """Whole pictures, one a batch, read in the training process: nothing is computed for them."""
-        return DataLoader(SegmentationDataset(self._val), batch_size=1, sampler=PlainSampler(len(self._val)))
+        """Whole pictures or tiles of large ones, one a batch, read in the training process: nothing is computed."""
+        tiles = TiledDataset(self._val)
+        return DataLoader(tiles, batch_size=1, sampler=PlainSampler(len(tiles)))
 
 
 def _rank_and_world() -> tuple[int, int]:

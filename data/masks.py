@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from data.bands import BAND_PIXELS, bands, count_pixels
 from data.errors import DataError, ImageError, LabelError
 from data.labels import IGNORE_INDEX
 from data.pages import decode_pages, is_stack
-from data.pixels import open_image
+from data.pixels import MOST_PIXELS, open_image
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def open_mask(path: Path) -> Image.Image:
     except OSError as error:
         raise DataError(f"mask {path} cannot be read ({error.strerror}): every picture needs one") from None
     try:
-        image = open_image(data)
+        image = open_image(data, MOST_PIXELS)
         image.load()
     except ImageError as error:
         raise DataError(f"mask {path}: {error}") from None
@@ -111,6 +112,23 @@ def decode_mask(
     raise DataError(f"mask {path} has mode {image.mode}: write it as a PNG of class indices or of colours")
 
 
+def decode_in_bands(
+    image: Image.Image, labels: LabelMap, path: Path, remap: NDArray[np.int32] | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    """``decode_mask`` of some rows at a time, from the top; of coloured masks and stacks all rows at once.
+
+    Whether a palette's indices or its colours are the labels is decided by all that are in use.
+
+    Raises:
+        DataError, LabelError: as in ``decode_mask``.
+    """
+    if image.mode not in ("L", "P", "I", "I;16") or labels.explicit_colours or is_stack(image):
+        yield decode_mask(image, labels, path, remap)
+        return
+    for top, bottom in bands((image.height, image.width)):
+        yield decode_mask(image.crop((0, top, image.width, bottom)), labels, path, remap)
+
+
 def _from_rgb(colours: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
     if not labels.explicit_colours:
         grey: NDArray[np.uint8] = colours[..., 0]
@@ -121,12 +139,12 @@ def _from_rgb(colours: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]
 
 
 def _from_palette(image: Image.Image, labels: LabelMap) -> NDArray[np.uint8]:
-    indices = np.asarray(image if image.mode == "P" else image.getchannel(0)).astype(np.uint8)
+    indices = _values(image if image.mode == "P" else image.getchannel(0)).astype(np.uint8, copy=False)
     flat = image.getpalette("RGB") or []
     palette = [(flat[at], flat[at + 1], flat[at + 2]) for at in range(0, len(flat) - 2, 3)]
     if not labels.explicit_colours:
         return indices
-    used = [int(index) for index in np.flatnonzero(np.bincount(indices.ravel(), minlength=256))]
+    used = [int(index) for index in np.flatnonzero(count_pixels(indices))]
     known = {colour: index for index, colour in reversed(list(enumerate((*labels.palette, labels.ignore_colour))))}
     shown = {index: palette[index] if index < len(palette) else (0, 0, 0) for index in used}
     by_colour = set(labels.palette) <= set(palette) or all(colour in known for colour in shown.values())
@@ -140,7 +158,7 @@ def _from_palette(image: Image.Image, labels: LabelMap) -> NDArray[np.uint8]:
 
 
 def _from_grey(image: Image.Image, labels: LabelMap) -> NDArray[Any]:
-    values = np.asarray(image.getchannel(0) if image.mode == "LA" else image)
+    values = _values(image.getchannel(0) if image.mode == "LA" else image)
     greys = {colour[0] for colour in labels.palette if len(set(colour)) == 1}
     if labels.explicit_colours and len(greys) == labels.num_classes:
         if image.mode == "1" and 255 in greys:
@@ -150,12 +168,28 @@ def _from_grey(image: Image.Image, labels: LabelMap) -> NDArray[Any]:
     return values
 
 
+def _values(image: Image.Image) -> NDArray[Any]:
+    """The values of one channel. Pillow would copy the whole of a huge mask three times on its way into an array."""
+    if image.width * image.height <= BAND_PIXELS:
+        return np.asarray(image)
+    found: NDArray[Any] | None = None
+    for top, bottom in bands((image.height, image.width)):
+        part = np.asarray(image.crop((0, top, image.width, bottom)))
+        if found is None:
+            found = np.empty((image.height, image.width), dtype=part.dtype)
+        found[top:bottom] = part
+    return np.asarray(found)
+
+
 def _narrow(values: NDArray[Any], remap: NDArray[np.int32] | None) -> NDArray[np.uint8]:
     """Labels of any width, remapped, in 8 bits."""
     least, top = int(values.min(initial=0)), int(values.max(initial=0))
     if remap is not None and least >= 0 and top < len(remap):
-        values = remap[values.astype(np.int32, copy=False)]
-        top = int(values.max(initial=0))
+        if top > IGNORE_INDEX:
+            values = remap[values.astype(np.int32, copy=False)]
+            top = int(values.max(initial=0))
+        else:
+            values = remap[: IGNORE_INDEX + 1].astype(np.uint8)[values]
     if top > IGNORE_INDEX or least < 0:
         wrong = top if top > IGNORE_INDEX else least
         mapped = f", or map it: --data.remap.{wrong} 255 ignores it (in fcn data check: --remap.{wrong} 255)"
@@ -172,7 +206,7 @@ def check_labels(mask: NDArray[np.uint8], labels: LabelMap, path: Path) -> None:
     Raises:
         LabelError: names the labels found, those known, and the two ways to mend it.
     """
-    counts = np.bincount(mask.ravel(), minlength=256)
+    counts = count_pixels(mask)
     counts[: labels.num_classes] = 0
     counts[IGNORE_INDEX] = 0
     wrong = np.flatnonzero(counts)

@@ -32,9 +32,12 @@ and a little more."""
 LARGEST_MAX_PIXELS: Final = 178_956_970
 """The highest limit that can be asked for."""
 
-# Pillow's own check stays on as a second lock: it warns above this and refuses above twice this. Its default
-# would warn of pictures that are read here on purpose, and the warning becomes an error under python -W error.
-Image.MAX_IMAGE_PIXELS = LARGEST_MAX_PIXELS
+MOST_PIXELS: Final = 1_000_000_000
+"""Most pixels of a person's own picture or mask that is trained on; see ``data.huge``."""
+
+# Pillow's own check stays on as a second lock behind the limits above: it warns above this and refuses above twice
+# this. Its default would warn of pictures that are read here on purpose, an error under python -W error.
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS
 
 _STORED: Final[Mapping[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]]] = {
     1: lambda upright: upright,

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from data.dataset import MAX_TILE, OVERLAP
 from data.errors import DataError
 from data.pixels import pad_to_multiple
+from data.tiles import tile_axis
 from model.fcn import COARSEST_STRIDE
 from model.runtime.tta import PLAIN, average
 
@@ -52,7 +54,7 @@ class TtaCost:
 
 
 def network_predict(network: FCN, tta: TtaConfig = PLAIN) -> Predict:
-    """A network as a function from picture to label map, whole pictures in 32-bit.
+    """A network as a function from picture to label map, in 32-bit: whole pictures, or tiles of large ones.
 
     Args:
         network: In evaluation mode.
@@ -77,7 +79,21 @@ def network_predict(network: FCN, tta: TtaConfig = PLAIN) -> Predict:
         # Padded first, as a bundle's pictures are: mirrored, both have their padding on the same side.
         return average(pad_to_multiple(image, COARSEST_STRIDE), tta, probabilities)[0][:height, :width]
 
-    return predict_averaged if tta.active else predict
+    return _in_tiles(predict_averaged if tta.active else predict)
+
+
+def _in_tiles(predict: Predict) -> Predict:
+    """The same for pictures of any size: in the service's tiles, so that no more than one tile's logits are held."""
+
+    def predict_tiles(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        label_map = np.empty(image.shape[:2], dtype=np.uint8)
+        for row in tile_axis(image.shape[0], MAX_TILE, OVERLAP, COARSEST_STRIDE):
+            for column in tile_axis(image.shape[1], MAX_TILE, OVERLAP, COARSEST_STRIDE):
+                labels = predict(image[row.source, column.source])
+                label_map[row.target, column.target] = labels[row.kept, column.kept]
+        return label_map
+
+    return predict_tiles
 
 
 def _logits(network: FCN, image: NDArray[np.uint8]) -> torch.Tensor:

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import RichProgressBar, WeightAveraging
 
+from data.dataset import MAX_TILE
 from data.drawing import encode_png, legend, overlay
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class PredictionPictures(Callback):
         self._folder = folder
         self._labels = labels
         chosen = np.unique(np.linspace(0, len(val) - 1, min(count, len(val))).round().astype(int))
-        self._samples = [(val.images[i], val.label_maps[i]) for i in chosen]
+        self._samples = [(_middle(val.images[i]), _middle(val.label_maps[i])) for i in chosen]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw and write ``epoch_NNN.png``."""
@@ -134,6 +135,13 @@ class PredictionPictures(Callback):
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"epoch_{trainer.current_epoch + 1:03d}.png"
         path.write_bytes(encode_png(sheet(rows, self._labels)))
+
+
+def _middle(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The middle of what is larger than a tile: its logits and a picture of it would be too large."""
+    return array[
+        tuple(slice(start, start + MAX_TILE) for start in (max(0, n - MAX_TILE) // 2 for n in array.shape[:2]))
+    ]
 
 
 def sheet(rows: list[NDArray[np.uint8]], labels: LabelMap) -> NDArray[np.uint8]:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from data.bands import bands
 from data.errors import ConfigError, DataError, RunError
 from data.labels import IGNORE_INDEX
 from data.sources.catalogue import PUBLIC, SourceConfig, open_source
@@ -112,9 +113,11 @@ def evaluate(
     for index in track(range(count), f"scoring {split}", disable=hidden, transient=True, console=console):
         sample = source.load(split, index)
         predicted = predict(sample.image)
-        confusion.update(
-            torch.from_numpy(predicted.astype(np.int64)), torch.from_numpy(sample.label_map.astype(np.int64))
-        )
+        for top, bottom in bands(predicted.shape):
+            confusion.update(
+                torch.from_numpy(predicted[top:bottom].astype(np.int64)),
+                torch.from_numpy(sample.label_map[top:bottom].astype(np.int64)),
+            )
         boundary.update(predicted, sample.label_map)
         scored(predicted, sample.label_map)
     matrix = confusion.compute().numpy()

@@ -58,7 +58,7 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
     """
     # Before the data: a wrong --resume has no configuration that would name them.
     run = Run.open(root) if resume else Run(root)
-    source = open_source(config.data)
+    source = open_source(config.data, config.loader.cache_dir)
     labels = source.label_map
     refuse_one_class(labels)
     if resume:

@@ -13,8 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
+from data.bands import count_pixels
 from data.drawing import encode_png
-from model.runtime.tally import count_pixels
 from service.bodies import BINARY, JSON, OCTETS, request_body
 from service.document import kind_of, read_base64, read_document
 from service.errors import ServiceError, invalid_options

@@ -13,6 +13,7 @@ from data.errors import DataError, LabelError
 from data.labels import LabelMap, voc_palette
 from data.masks import (
     check_labels,
+    decode_in_bands,
     decode_mask,
     open_mask,
     read_index_mask,
@@ -300,3 +301,21 @@ def test_pages_that_show_the_first_in_small_are_passed_over(path: Path) -> None:
     Image.fromarray(np.asarray(EXPECTED, dtype=np.uint8)).save(stored, save_all=True, append_images=[small])
     assert Image.open(io.BytesIO(stored.read_bytes())).n_frames == 2
     assert read(stored, NAMED) == EXPECTED
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "I;16"])
+def test_masks_are_decoded_in_bands_as_they_are_whole(path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).integers(0, 3, (40, 7))
+    image = Image.fromarray(values.astype(np.uint16 if mode == "I;16" else np.uint8))
+    if mode == "P":
+        image.putpalette([part for colour in voc_palette(256) for part in colour])
+    image.save(path)
+    remap = remap_table({2: 255})
+    whole = decode_mask(open_mask(path), NAMED, path, remap)
+    monkeypatch.setattr("data.bands.BAND_PIXELS", 70)
+    monkeypatch.setattr("data.masks.BAND_PIXELS", 70)
+    parts = list(decode_in_bands(open_mask(path), NAMED, path, remap))
+    assert [len(part) for part in parts] == [10] * 4
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    np.testing.assert_array_equal(decode_mask(open_mask(path), NAMED, path, remap), whole)
+    assert len(list(decode_in_bands(open_mask(path), COLOURED, path, remap))) == 1

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import BundleError, ConfigError, ImageError
+from data.tiles import tile_axis
 from model.runtime.bundle import write_bundle
 from model.runtime.engine import EngineConfig
 from model.runtime.predictor import Predictor
-from model.runtime.tiles import tile_axis
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from data.bands import bands
+from data.bands import bands, count_pixels
 from data.drawing import encode_label_png
 from data.errors import ConfigError, DataError, FcnError
 from data.imports.archive import opened
@@ -25,7 +25,7 @@ from data.imports.report import REPORT_FILE, ImportReport
 from data.imports.shelf import Shelf
 from data.labels import IGNORE_INDEX
 from data.masks import read_index_mask
-from data.pixels import stored_size, upright
+from data.pixels import MOST_PIXELS, stored_size, upright
 from data.sources.splits import IMAGE_FOLDERS, SPLIT_NAMES
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class _Import:
         return name.as_posix()
 
     def _write(self, picture: LabelledPicture, path: Path, name: str, *, in_front: bool) -> _Done:
-        width, height, orientation = stored_size(path)
+        width, height, orientation = stored_size(path, MOST_PIXELS)
         turned = False
         if orientation > 4:
             # Tools that know nothing of EXIF labelled the picture as it is stored: their labels are turned with it.
@@ -197,10 +197,9 @@ class _Import:
             )
         painting = self._painted(picture, (height, width))
         label_map = upright(painting.label_map, orientation) if turned else painting.label_map
-        counts = np.zeros(256, dtype=np.int64)
+        counts = count_pixels(label_map)
         table = self._classes.table(in_front=in_front)
         for top, bottom in bands(label_map.shape):
-            counts += np.bincount(label_map[top:bottom].ravel(), minlength=256)
             label_map[top:bottom] = table[label_map[top:bottom]]
         image = self._out / "images" / name
         image.parent.mkdir(parents=True, exist_ok=True)

@@ -90,19 +90,23 @@ class SourceConfig:
                 raise ConfigError(f"{setting} is for the source {name}; the source is {self.name}: leave it out")
 
 
-def open_source(config: SourceConfig) -> Source:
+def open_source(config: SourceConfig, cache_dir: Path | None = None) -> Source:
     """Open a source by its configuration.
+
+    Args:
+        config: Which and where.
+        cache_dir: Where huge pictures of a folder are kept while they are used.
 
     Raises:
         DataError: the folder is missing or not laid out as the source expects.
     """
-    source = _open(config)
+    source = _open(config, cache_dir)
     if config.fold is not None:
         source = FoldedSource(source, config.fold)
     return ShrunkSource(source, config.longest_side) if config.longest_side else source
 
 
-def _open(config: SourceConfig) -> Source:
+def _open(config: SourceConfig, cache_dir: Path | None) -> Source:
     if config.remap and config.name != "folder":
         raise ConfigError(f"remap is for the folder source; {config.name} has its own labels: leave it out")
     if config.name == "shapes":
@@ -116,7 +120,7 @@ def _open(config: SourceConfig) -> Source:
         return VocSource(root, config.augmented)
     if config.name == "cityscapes":
         return cityscapes.CityscapesSource(root, config.coarse)
-    return FolderSource(root, config.val_fraction, config.seed, config.remap)
+    return FolderSource(root, config.val_fraction, config.seed, config.remap, cache_dir)
 
 
 def existing_root(config: SourceConfig) -> Path:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from data.errors import DataError, LabelError
+from data.huge import ONE_AT_A_TIME, is_huge, read_picture, write_map
 from data.labels import IGNORE_INDEX, MAX_CLASSES, LabelMap
-from data.masks import check_labels, decode_mask, open_mask, remap_table, same_size
+from data.masks import check_labels, decode_in_bands, decode_mask, open_mask, remap_table, same_size
 from data.pages import count_pages, is_stack
-from data.pixels import read_image
 from data.sources.layout import Layout, survey
 from data.sources.source import Sample
 
@@ -33,6 +33,7 @@ class FolderSource:
         val_fraction: Share held out for validation where no file or folder names the val split.
         seed: Of that choice.
         remap: Labels to change while masks are read, as {from: to}.
+        cache_dir: Where huge pictures are kept while they are used; see ``data.huge``.
 
     Raises:
         DataError: the folder cannot be trained on as it is; the message says why and what to do.
@@ -40,12 +41,18 @@ class FolderSource:
     """
 
     def __init__(
-        self, root: Path, val_fraction: float = 0.2, seed: int = 0, remap: Mapping[int, int] | None = None
+        self,
+        root: Path,
+        val_fraction: float = 0.2,
+        seed: int = 0,
+        remap: Mapping[int, int] | None = None,
+        cache_dir: Path | None = None,
     ) -> None:
         layout = survey(root, val_fraction, seed)
         refuse_unusable(layout)
         self._layout = layout
         self._remap = remap_table(remap or {})
+        self._cache_dir = cache_dir
         self._labels = read_label_map(layout)
 
     @property
@@ -72,19 +79,24 @@ class FolderSource:
         """
         name = self._layout.division.splits[split][index]
         image_path, mask_path = self._layout.images[name], self._layout.masks[name]
-        image = read_image(image_path)
+        image = read_picture(image_path, self._cache_dir)
         label_map = self.read_mask(mask_path)
         check_labels(label_map, self._labels, mask_path)
         same_size(image, label_map, image_path, mask_path)
         return Sample(name, image, label_map)
 
     def read_mask(self, path: Path) -> NDArray[np.uint8]:
-        """Decode one mask and apply the remapping; labels are not checked yet.
+        """Decode one mask and apply the remapping; labels are not checked yet. A huge one is kept in a file.
 
         Raises:
             DataError: damaged, of no known kind, or with a colour that no class has.
         """
-        return decode_mask(open_mask(path), self._labels, path, self._remap)
+        if not is_huge(path):
+            return decode_mask(open_mask(path), self._labels, path, self._remap)
+        with ONE_AT_A_TIME:
+            mask = open_mask(path)
+            parts = decode_in_bands(mask, self._labels, path, self._remap)
+            return write_map(parts, (mask.height, mask.width), self._cache_dir)
 
 
 def refuse_unusable(layout: Layout) -> None:

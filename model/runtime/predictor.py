@@ -9,8 +9,8 @@ import numpy as np
 
 from data.errors import BundleError, ConfigError, ImageError
 from data.pixels import pad_to_multiple
+from data.tiles import tile_axis
 from model.runtime.engine import DEFAULT_CONFIG, open_engine
-from model.runtime.tiles import tile_axis
 from model.runtime.tta import PLAIN
 
 if TYPE_CHECKING:

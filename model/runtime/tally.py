@@ -14,14 +14,6 @@ if TYPE_CHECKING:
     from model.runtime.predictor import Segmentation
 
 
-def count_pixels(label_map: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Pixels of every label, shape (256,)."""
-    counts = np.zeros(256, dtype=np.int64)
-    for top, bottom in bands(label_map.shape):
-        counts += np.bincount(label_map[top:bottom].ravel(), minlength=256)
-    return counts
-
-
 def tally(segmentation: Segmentation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pixels and summed confidences of every label, shape (256,) each."""
     joint = np.zeros(256 * 256, dtype=np.int64)
