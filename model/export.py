@@ -15,23 +15,30 @@ import torch
 from torch import nn
 
 from data.errors import ExportError
+from data.licences import data_licence, encoder_licence
 from data.pixels import pad_to_multiple
 from model.averaging import network_predict
+from model.calibration import Calibration
 from model.evaluate import choose_data, data_settings, evaluate, open_matching
 from model.fcn import COARSEST_STRIDE
-from model.run import Run
+from model.model_card import write_model_card
+from model.run import Run, checkpoint_sha256
 from model.runtime.bundle import Bundle, Manifest, read_bundle, write_bundle
 from model.runtime.engine import INPUT, OUTPUTS, EngineConfig, open_engine
 from model.runtime.predictor import Predictor
+from model.survey import survey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
     from data.sources.source import Source, Split
     from model.config import TrainConfig
     from model.evaluate import Predict
     from model.fcn import FCN
     from model.runtime.engine import Engine
+    from model.runtime.predictor import Segmentation
 
 OPSET: Final = 20
 CHECKED_PICTURES: Final = 8
@@ -76,6 +83,8 @@ def export(
     name: str | None = None,
     data_root: Path | None = None,
     comparison: Mapping[str, Any] | None = None,
+    licence: str | None = None,
+    stated_data_licence: str | None = None,
     progress: bool = True,
 ) -> Bundle:
     """Export a run's checkpoint as a bundle.
@@ -89,6 +98,8 @@ def export(
         name: Of the model; by default made of the data and the network.
         data_root: Where the run's pictures lie now, if they have moved.
         comparison: Verdict of the comparison that chose the run, for the manifest.
+        licence: Under which the weights are given, for the model card.
+        stated_data_licence: Of the pictures and masks, where the card does not know it, or knows another.
         progress: Show bars.
 
     Raises:
@@ -118,23 +129,56 @@ def export(
     with tempfile.TemporaryDirectory() as folder:
         trial = write_bundle(Path(folder) / "bundle", graph, manifest)
         agreement = check_agreement(network, trial, source, split)
-        predictor = Predictor(trial, EngineConfig(precision="f32"))
-        scores = evaluate(lambda image: predictor.predict(image).label_map, source, split, progress=progress).to_dict()
+        scores = score_calibrated(Predictor(trial, EngineConfig(precision="f32")), source, split, progress=progress)
+    data, encoder = data_licence(config.data.name, stated_data_licence), encoder_licence(config.model.encoder_weights)
     fields = {**asdict(manifest), "labels": labels}
     fields["scores"] = scores
     fields["comparison"] = comparison or {}
     fields["provenance"] = {
         **run.provenance(),
         "checkpoint": which,
+        "checkpoint_sha256": checkpoint_sha256(run.checkpoint(which)),
         "data": config.data.name,
         "data_settings": data_settings(config.data),
         "recipe": recipe(config),
         "pictures": {part: len(source.names(part)) for part in ("train", "val")},
         "engine_agreement": agreement,
         "export": {"opset": OPSET, "torch": torch.__version__},
+        "licences": {"weights": licence, "data": data.name, "encoder": encoder.name},
     }
-    write_bundle(out, graph, Manifest(**fields))
+    manifest = Manifest(**fields)
+    card = write_model_card(manifest, trial.manifest.version, survey(source), licence, data, encoder)
+    write_bundle(out, graph, manifest, card)
     return read_bundle(out)
+
+
+def score_calibrated(predictor: Predictor, source: Source, split: Split, *, progress: bool = True) -> dict[str, Any]:
+    """Scores of a bundle, and how far its confidence can be believed, from one look at every picture.
+
+    Args:
+        predictor: The bundle.
+        source: Gives the pictures.
+        split: Which of them.
+        progress: Show a bar.
+
+    Returns:
+        ``Evaluation.to_dict`` with ``calibration``.
+
+    Raises:
+        DataError: the split is empty or a sample is faulty.
+    """
+    calibration = Calibration()
+    answers: list[Segmentation] = []
+
+    def predict(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        answers[:] = [predictor.predict(image)]
+        return answers[0].label_map
+
+    def count(predicted: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
+        calibration.update(predicted, answers[0].confidence, target)
+
+    scores = evaluate(predict, source, split, progress=progress, scored=count).to_dict()
+    return {**scores, "calibration": calibration.to_dict()}
 
 
 def recipe(config: TrainConfig) -> dict[str, Any]:

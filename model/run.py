@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -193,6 +194,12 @@ class Run:
             raise RunError(f"{path} does not fit the run's config.yaml: {error}") from error
         network.eval()
         return network
+
+
+def checkpoint_sha256(path: Path) -> str:
+    """The checkpoint's bytes in 64 hex digits, to tell whether a bundle was made of it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

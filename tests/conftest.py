@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from model.run import Run
+
 pytest_plugins = ["tests.browser"]
 
 TINY_LABELS = LabelMap(
@@ -107,6 +109,34 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def own_bundle(tmp_path: Path) -> Bundle:
     """A copy of the tiny bundle that a test may damage."""
     return write_bundle(tmp_path / "own-bundle", tiny_model(), tiny_manifest())
+
+
+@pytest.fixture(scope="session")
+def exported_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run in a folder of its own, with its bundle; the network has random weights instead of a training."""
+    import torch
+
+    from data.sources.catalogue import SourceConfig, open_source
+    from model.config import ModelConfig, TrainConfig
+    from model.export import export
+    from model.run import Run
+    from model.task import make_network
+
+    config = TrainConfig(
+        data=SourceConfig(name="shapes", train_size=2, val_size=3, image_size=(48, 80)),
+        model=ModelConfig(encoder="mobilenet_v2", encoder_weights="none", head_channels=8),
+    )
+    labels = open_source(config.data).label_map
+    run = Run.create(tmp_path_factory.mktemp("exported") / "run", config, labels)
+    torch.manual_seed(0)
+    network = make_network(config.model, labels.num_classes)
+    with torch.no_grad():  # skip heads start at zero: without noise every score would be smooth
+        for head in network.decoder.score_heads:
+            head[-1].weight.normal_(std=3)
+    weights = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save({"state_dict": weights}, run.checkpoints / "best.ckpt")
+    export(run.root, run.root / "bundle", licence="apache-2.0", progress=False)
+    return run
 
 
 @pytest.fixture

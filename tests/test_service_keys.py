@@ -110,6 +110,7 @@ def test_any_other_key_gets_a_401_that_says_how_to_send_one(client, headers, cod
     ("method", "path"),
     [
         ("GET", "/v1/model"),
+        ("GET", "/v1/model/card"),
         ("GET", "/v1/labels"),
         ("POST", "/"),
         ("DELETE", "/"),

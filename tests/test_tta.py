@@ -13,46 +13,27 @@ from PIL import Image
 from torch.nn import functional
 
 from data.errors import BundleError, ConfigError
-from data.sources.catalogue import SourceConfig, open_source
 from model.averaging import network_predict
 from model.cli import main
-from model.config import ModelConfig, TrainConfig
-from model.export import export
 from model.run import Run
 from model.runtime.averaging_engine import MEAN_BYTES, AveragingEngine, largest_tile
-from model.runtime.bundle import write_bundle
+from model.runtime.bundle import read_bundle, write_bundle
 from model.runtime.engine import EngineConfig
 from model.runtime.predictor import Predictor
 from model.runtime.tta import TtaConfig, average
-from model.task import make_network
 
 F32 = EngineConfig(precision="f32", threads=1)
 SIX = TtaConfig(flip=True, scales=(0.75, 1, 1.25))
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run whose network was never trained: random scores are as hard to average as any."""
-    config = TrainConfig(
-        data=SourceConfig(name="shapes", train_size=2, val_size=3, image_size=(48, 80)),
-        model=ModelConfig(encoder="mobilenet_v2", encoder_weights="none", head_channels=8),
-    )
-    source = open_source(config.data)
-    made = Run.create(tmp_path_factory.mktemp("runs") / "small", config, source.label_map)
-    torch.manual_seed(0)
-    network = make_network(config.model, source.label_map.num_classes)
-    with torch.no_grad():  # skip heads start at zero: without noise every score would be smooth
-        for head in network.decoder.score_heads:
-            head[-1].weight.normal_(std=3)
-    torch.save(
-        {"state_dict": {f"network.{k}": v for k, v in network.state_dict().items()}}, made.checkpoints / "best.ckpt"
-    )
-    return made
+def run(exported_run):
+    return exported_run
 
 
 @pytest.fixture(scope="module")
 def bundle(run):
-    return export(run.root, run.root / "bundle", progress=False)
+    return read_bundle(run.root / "bundle")
 
 
 @pytest.fixture(scope="module")

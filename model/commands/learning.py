@@ -202,8 +202,10 @@ def export(
     name: str | None = None,
     root: Path | None = None,
     from_comparison: bool = False,
+    licence: str | None = None,
+    data_licence: str | None = None,
 ) -> None:
-    """Export a run as a bundle: model.onnx and manifest.json, checked in torch, ONNX Runtime and OpenVINO.
+    """Export a run as a bundle: model.onnx, checked in three engines, manifest.json and a model card.
 
     Args:
         run: Run directory.
@@ -213,8 +215,11 @@ def export(
         root: Where the run's pictures lie now, if they have moved.
         from_comparison: RUN is the folder of a comparison (--from-comparison DIR): the arm that it recommends is
             exported, by the checkpoint that was scored, and its verdict goes into the manifest.
+        licence: Under which the weights are given, for the model card: apache-2.0, cc-by-nc-4.0 or any text.
+        data_licence: Of the pictures and masks; known for public data sets.
     """
     from model.export import export as export_run
+    from model.runtime.bundle import CARD_FILE
 
     trained, verdict = run, None
     if from_comparison:
@@ -223,12 +228,21 @@ def export(
         chosen = recommend(run)
         trained, checkpoint, verdict = chosen.run, chosen.checkpoint, chosen.verdict
         say(f"{verdict['arm']}, seed {verdict['seed']}: {verdict['why']}")
-    bundle = export_run(trained, out or run / "bundle", which=checkpoint, name=name, data_root=root, comparison=verdict)
+    bundle = export_run(
+        trained,
+        out or run / "bundle",
+        which=checkpoint,
+        name=name,
+        data_root=root,
+        comparison=verdict,
+        licence=licence,
+        stated_data_licence=data_licence,
+    )
     scores = bundle.manifest.scores
     shares = bundle.manifest.provenance["engine_agreement"]["share_of_differing_pixels"]
     say(
         f"exported {bundle.manifest.name} {bundle.manifest.version}: val mIoU {100 * (scores['miou'] or 0):.2f}; "
         f"the engines differ on {max(shares.values()):.4%} of the pixels at most",
-        f"bundle: {bundle.root}",
+        f"bundle: {bundle.root}, with its model card {CARD_FILE}",
         f"next: fcn predict {quoted(bundle.root)} PICTURES; fcn register {quoted(bundle.root)}",
     )

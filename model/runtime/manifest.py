@@ -33,6 +33,7 @@ class Manifest:
         created: ISO 8601, UTC.
         schema_version: Form of the manifest.
         comparison: Verdict of the comparison of upsamplers that chose this network; empty where none did.
+        card_sha256: Of the model card, ``README.md``; empty where the bundle has none, as those of earlier versions.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Manifest:
     created: str
     schema_version: int = SCHEMA_VERSION
     comparison: Mapping[str, Any] = field(default_factory=dict)
+    card_sha256: str = ""
 
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION:
@@ -59,8 +61,9 @@ class Manifest:
         for name, value in (("stride", self.stride), ("finest_stride", self.finest_stride)):
             if value < 1:
                 raise BundleError(f"the manifest's {name} is {value}; at least 1 is needed: export the run again")
-        if self.model_sha256 and not _is_sha256(self.model_sha256):
-            raise BundleError(f"the manifest's model_sha256 is {self.model_sha256!r}; 64 hex digits are expected")
+        for name, digits in (("model_sha256", self.model_sha256), ("card_sha256", self.card_sha256)):
+            if digits and not _is_sha256(digits):
+                raise BundleError(f"the manifest's {name} is {digits!r}; 64 hex digits are expected")
         # Brought to what JSON can hold, so that a manifest equals the one that is read back.
         object.__setattr__(self, "labels", replace(self.labels, explicit_colours=True))
         object.__setattr__(self, "scores", _plain(self.scores, "scores"))
@@ -91,6 +94,7 @@ class Manifest:
             "scores": self.scores,
             "provenance": self.provenance,
             **({"comparison": self.comparison} if self.comparison else {}),
+            **({"card_sha256": self.card_sha256} if self.card_sha256 else {}),
         }
         return json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -129,6 +133,7 @@ class Manifest:
             provenance=_field(fields, "provenance", dict),
             created=_field(fields, "created", str),
             comparison=_field(fields, "comparison", dict) if "comparison" in fields else {},
+            card_sha256=_field(fields, "card_sha256", str) if "card_sha256" in fields else "",
         )
 
 

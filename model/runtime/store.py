@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from data.errors import BundleError, ConfigError
-from model.runtime.bundle import MANIFEST_FILE, read_bundle
+from model.runtime.bundle import BUNDLE_FILES, CARD_FILE, read_bundle
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -60,8 +60,9 @@ def register(bundle_path: Path, name: str = DEFAULT_NAME) -> str:
                 "created": bundle.manifest.created,
             },
         ) as model:
-            for path in (bundle.model_path, bundle.root / MANIFEST_FILE):
-                shutil.copyfile(path, model.path_of(path.name))
+            for file in BUNDLE_FILES:
+                if file != CARD_FILE or bundle.card:
+                    shutil.copyfile(bundle.root / file, model.path_of(file))
             read_bundle(Path(model.path))  # the copy, before it becomes the latest
             return str(model.tag)
     except (OSError, bentoml.exceptions.BentoMLException) as error:

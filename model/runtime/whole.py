@@ -1,7 +1,10 @@
-"""Files that are there whole or not at all, whatever ends the program that writes them."""
+"""Files and folders that are there whole or not at all, whatever ends the program that writes them."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import uuid
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
@@ -28,3 +31,54 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def writing_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of ``target`` when the block ends without an exception, and else is gone.
+
+    What is in it is flushed to the disk first. A reader finds the old folder or the new one, never a file of the one
+    with a file of the other. Whoever calls makes sure that what stands at ``target`` may go.
+
+    Args:
+        target: Resolved; the folders above it are made.
+
+    Raises:
+        OSError: the disk refuses; what stood there stands there still.
+    """
+    mark = uuid.uuid4().hex[:8]
+    fresh, old = (target.with_name(f".{target.name}-{mark}.{suffix}") for suffix in ("new", "old"))
+    try:
+        fresh.mkdir(parents=True)
+        yield fresh
+        for path in fresh.iterdir():
+            _flush(path)
+        _flush_folder(fresh)
+        if target.exists():
+            target.rename(old)
+        try:
+            fresh.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+        _flush_folder(target.parent)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(path: Path) -> None:
+    if os.name != "posix":  # elsewhere a folder cannot be opened, and its entries need no flush
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
