@@ -53,5 +53,9 @@ class ExportError(FcnError):
     """An exported network does not agree with the network that it came from."""
 
 
+class HubError(FcnError):
+    """A model hub cannot be reached, or refuses what is pushed."""
+
+
 class ClusterError(FcnError):
     """A cluster cannot be reached, broke down, or has a machine that lacks what is needed."""

@@ -1,4 +1,4 @@
-"""The command line: fcn train, compare, evaluate, export, register, predict, explain, data."""
+"""The command line: fcn train, compare, evaluate, export, register, push, predict, explain, data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from data.errors import FcnError, StoppedError
 from model.arguments import as_parsed
 from model.commands.fetching import data_download
 from model.commands.learning import compare, evaluate, export, train
-from model.commands.using import data_check, data_import, explain, predict, register
+from model.commands.using import data_check, data_import, explain, predict, push, register
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "evaluate": evaluate,
         "export": export,
         "register": register,
+        "push": push,
         "predict": predict,
         "explain": explain,
         "data": {

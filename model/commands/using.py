@@ -1,4 +1,4 @@
-"""Commands that use what was learned, and that look: register, predict, data check, data import, explain.
+"""Commands that use what was learned, and that look: register, push, predict, data check, data import, explain.
 
 They import what they need when they are called, so that help is instant and what serves works without torch.
 """
@@ -30,6 +30,22 @@ def register(bundle: Path, name: str = "fcn-segmenter") -> None:
     from model.runtime.store import register as register_bundle
 
     say(f"registered as {register_bundle(bundle, name)}", "next: bentoml build")
+
+
+def push(source: Path, target: str, private: bool = False) -> None:
+    """Write a network with its bundle and model card to a folder, or to a repository on the Hugging Face hub.
+
+    Args:
+        source: A run that was exported, or a bundle.
+        target: A folder; hf://OWNER/NAME for the hub, whose token is HF_TOKEN or that of hf auth login.
+        private: Make a new repository on the hub private.
+    """
+    from model.push import HUB
+    from model.push import push as push_network
+
+    say(f"pushed to {push_network(source, target, private=private)}")
+    if not target.startswith(HUB) and not target.startswith((".", "/", "~")) and target.count("/") == 1:
+        say("for the Hugging Face hub write hf://OWNER/NAME")
 
 
 def predict(
