@@ -16,6 +16,8 @@ UpsamplerName = Literal[
     "nearest", "bilinear", "bicubic", "learned", "learned-dense", "learned-random", "pixel-shuffle", "dysample"
 ]
 
+TrackerName = Literal["none", "mlflow", "wandb"]
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -175,6 +177,8 @@ class FitConfig:
         devices: As in Lightning's Trainer; auto uses one process on a CPU.
         num_nodes: Machines.
         progress: Show a progress bar.
+        tracker: Record the run in mlflow or wandb (Weights & Biases) too, as their environment variables say:
+            MLFLOW_TRACKING_URI, WANDB_MODE=offline and the like.
     """
 
     epochs: int = 40
@@ -187,6 +191,7 @@ class FitConfig:
     devices: int | Literal["auto"] = "auto"
     num_nodes: int = 1
     progress: bool = True
+    tracker: TrackerName = "none"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.validate_every < 1:

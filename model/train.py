@@ -28,6 +28,7 @@ from model.callbacks import EpochTable, ExponentialAverage, PredictionPictures, 
 from model.run import Run, read_checkpoint
 from model.runtime.processors import usable_processors
 from model.task import FCNTask
+from model.tracking import open_tracking, refuse_missing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +59,7 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
     """
     # Before the data: a wrong --resume has no configuration that would name them.
     run = Run.open(root) if resume else Run(root)
+    refuse_missing(config.fit.tracker)
     source = open_source(config.data, config.loader.cache_dir)
     labels = source.label_map
     refuse_one_class(labels)
@@ -97,7 +99,11 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
         run.write_config(config)
     else:
         run = Run.create(root, config, labels)
-    shown = [EpochTable(run.metrics_file, labels), PredictionPictures(root / "predictions", val_split, labels)]
+    shown: list[Callback] = [
+        EpochTable(run.metrics_file, labels),
+        PredictionPictures(root / "predictions", val_split, labels),
+    ]
+    shown += open_tracking(run, config, labels)
     announce(config, labels, len(train_split), len(val_split))
     started = time.perf_counter()
     with warnings.catch_warnings():

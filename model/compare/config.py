@@ -26,6 +26,7 @@ BASELINE: Final[UpsamplerName] = "bilinear"
 _NOT_OF_THE_RESULT: Final = (
     ("fit", "progress"),
     ("fit", "threads"),
+    ("fit", "tracker"),
     ("loader", "workers"),
     ("loader", "memory_mib"),
     ("loader", "cache_dir"),
