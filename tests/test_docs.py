@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shlex
 from dataclasses import fields
 from fnmatch import fnmatch
 from http import HTTPStatus
@@ -14,6 +15,7 @@ import pytest
 from pycocotools import mask as coco
 
 from data.downloads.place import VARIABLE as DATA_VARIABLE
+from model.cli import main
 from service.errors import _HTTP_HINTS, _PICTURE_FAULTS
 from service.options import SegmentOptions
 from service.routes import create_app
@@ -156,3 +158,23 @@ def test_every_module_stands_in_the_architecture():
             if module.name == "__init__.py" or any(name.startswith(folder) for folder in bare):
                 continue
             assert any(fnmatch(name, path) and path.count("/") == name.count("/") for path in paths), name
+
+
+SCALING = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+
+
+def test_the_arithmetic_of_scaling_gives_what_stands_below_it(capsys):
+    code, result = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", SCALING, flags=re.DOTALL).groups()
+    exec(code, {})  # noqa: S102 - the page's own
+    assert capsys.readouterr().out == result
+
+
+def test_every_command_of_scaling_is_one_that_fcn_takes(capsys):
+    blocks = re.findall(r"```bash\n(.*?)```", SCALING, flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if "ray start" not in line]
+    commands = [re.split(r"(?:\bfcn|model\.cli) (?=train|predict)", line)[1] for line in lines]
+    assert len(commands) == 5
+    for command in commands:
+        with pytest.raises(SystemExit) as stopped:
+            main([*shlex.split(command), "--print_config"])
+        assert not stopped.value.code, capsys.readouterr().err
