@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 import torch
@@ -16,10 +16,12 @@ from data.errors import DataError
 from data.pixels import pad_to_multiple
 from data.tiles import tile_axis
 from model.fcn import COARSEST_STRIDE
+from model.runtime.averaging_engine import largest_tile
 from model.runtime.tta import PLAIN, average
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import nn
 
     from data.sources.source import Source, Split
     from model.evaluate import Predict
@@ -79,16 +81,20 @@ def network_predict(network: FCN, tta: TtaConfig = PLAIN) -> Predict:
         # Padded first, as a bundle's pictures are: mirrored, both have their padding on the same side.
         return average(pad_to_multiple(image, COARSEST_STRIDE), tta, probabilities)[0][:height, :width]
 
-    return _in_tiles(predict_averaged if tta.active else predict)
+    if not tta.active:
+        return _in_tiles(predict, MAX_TILE)
+    scores = cast("nn.Conv2d", list(network.decoder.score_heads[0].children())[-1])
+    tile = largest_tile(MAX_TILE, tta, scores.out_channels)  # as a bundle has it, so that both see the same
+    return _in_tiles(predict_averaged, tile - tile % COARSEST_STRIDE)
 
 
-def _in_tiles(predict: Predict) -> Predict:
+def _in_tiles(predict: Predict, longest: int) -> Predict:
     """The same for pictures of any size: in the service's tiles, so that no more than one tile's logits are held."""
 
     def predict_tiles(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         label_map = np.empty(image.shape[:2], dtype=np.uint8)
-        for row in tile_axis(image.shape[0], MAX_TILE, OVERLAP, COARSEST_STRIDE):
-            for column in tile_axis(image.shape[1], MAX_TILE, OVERLAP, COARSEST_STRIDE):
+        for row in tile_axis(image.shape[0], longest, OVERLAP, COARSEST_STRIDE):
+            for column in tile_axis(image.shape[1], longest, OVERLAP, COARSEST_STRIDE):
                 labels = predict(image[row.source, column.source])
                 label_map[row.target, column.target] = labels[row.kept, column.kept]
         return label_map

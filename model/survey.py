@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from data.bands import bands, count_pixels
 from data.labels import IGNORE_INDEX
 
 if TYPE_CHECKING:
@@ -59,11 +60,13 @@ def survey(source: Source, split: Split = "train") -> Survey:
     for number in range(counted):
         target = source.load(split, number * pictures // counted).label_map
         sizes.add((target.shape[0], target.shape[1]))
-        pixels += np.bincount(target.ravel(), minlength=256)
-        for one, other in ((target[1:], target[:-1]), (target[:, 1:], target[:, :-1])):
-            differ = one != other
-            for side in (one, other):
-                borders += np.bincount(side[differ], minlength=256)
+        pixels += count_pixels(target)
+        for top, bottom in bands(target.shape):
+            below, here = target[top + 1 : bottom + 1], target[top : min(bottom, len(target) - 1)]
+            for one, other in ((below, here), (target[top:bottom, 1:], target[top:bottom, :-1])):
+                differ = one != other
+                for side in (one, other):
+                    borders += np.bincount(side[differ], minlength=256)
     classes = source.label_map.num_classes
     widths = np.divide(2.0 * pixels, borders, out=np.full(256, np.nan), where=borders > 0)
     ordered = sorted(sizes, key=lambda size: size[0] * size[1])

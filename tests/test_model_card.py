@@ -50,7 +50,9 @@ class Painted:
         return Sample(str(index), np.zeros((*target.shape, 3), np.uint8), target)
 
 
-def test_a_survey_counts_pixels_sizes_and_the_width_of_strips():
+@pytest.mark.parametrize("pixels", [1, 100, 4_000_000])
+def test_a_survey_counts_pixels_sizes_and_the_width_of_strips(pixels, monkeypatch):
+    monkeypatch.setattr("data.bands.BAND_PIXELS", pixels)  # in bands of one row, of two, and whole
     found = survey(Painted())
     assert (found.pictures, found.counted) == (3, 3)
     assert found.pixels.tolist() == [33 * 18 - 3, 33 * 20, 33 * 2, 0]

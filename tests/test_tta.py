@@ -93,6 +93,14 @@ def test_a_bundle_and_its_checkpoint_are_averaged_to_the_same_label_map(network,
         assert np.mean(found.label_map == network_predict(network, tta)(image)) >= 0.998
 
 
+def test_both_cut_a_large_picture_into_the_same_tiles(network, noise, bundle):
+    tta = TtaConfig(scales=(4,))
+    assert largest_tile(2048, tta, 5) == 512
+    image = noise(576, 64)
+    found = Predictor(bundle, F32, tta=tta).predict(image)
+    assert np.mean(found.label_map == network_predict(network, tta)(image)) >= 0.998
+
+
 def test_the_averaged_confidence_is_the_mean_probability(tiny_bundle, picture, picture_labels):
     """The tiny bundle looks at single pixels: mirrored it says the same, so the mean is one pass's own."""
     once = Predictor(tiny_bundle, F32).predict(picture)
