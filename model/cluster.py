@@ -44,8 +44,8 @@ _BLOCK: Final = 64
 _ATTEMPTS: Final = 3
 """How often a task is tried whose worker died of it."""
 
-_ANY: Final = {"RAY_USAGE_STATS_ENABLED": "0"}
-"""No word to anybody's server."""
+_ANY: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+"""No word to anybody's server, and none on the terminal of what is mended here."""
 
 _LOCAL: Final = {
     **_ANY,
@@ -312,6 +312,7 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def _quieten(ray: Any) -> None:  # noqa: ANN401 - the module, imported late
+    warnings.simplefilter("ignore")  # once more: Ray has put filters of its own before the first
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
