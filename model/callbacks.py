@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from lightning.pytorch.callbacks import RichProgressBar, WeightAveraging
 
 from data.dataset import MAX_TILE
 from data.drawing import encode_png, legend, overlay
+from model.processes import is_first, sums
+from model.runtime.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +68,9 @@ class Progress(RichProgressBar):
 class EpochTable(Callback):
     """metrics.csv: one row an epoch, kept across resumes (Lightning's CSVLogger deletes what it finds).
 
+    The file is written anew each time, whole or not at all. Losses and seconds of an epoch that is broken off go into
+    the checkpoint, so that its row is that of the unbroken run.
+
     Args:
         path: Of the file.
         labels: Give the columns.
@@ -73,19 +80,43 @@ class EpochTable(Callback):
         self._path = path
         scores = ("val/miou", "val/pixel_accuracy", *(f"val/iou/{name}" for name in labels.names))
         self._columns = ("epoch", "step", "seconds", "train/loss", *scores)
+        self._rows: list[dict[str, str]] = []
         self._started = 0.0
+        self._seconds: float | None = None
+        self._losses = (0.0, 0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the rows before the epoch that begins, and go on counting seconds where they end."""
-        rows = []
+        if not trainer.is_global_zero:
+            return
         if self._path.is_file():
             with self._path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= trainer.current_epoch]
-        self._started = time.perf_counter() - (float(rows[-1]["seconds"]) if rows else 0.0)
-        self._write("w", rows)
+                whole = [row for row in csv.DictReader(file) if row["seconds"]]
+            self._rows = [row for row in whole if int(row["epoch"]) <= trainer.current_epoch]
+        before = self._seconds
+        if before is None:
+            before = float(self._rows[-1]["seconds"]) if self._rows else 0.0
+        self._started = time.perf_counter() - before
+        self._write()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: torch.Tensor | Mapping[str, Any] | None,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        """Add the loss of a step."""
+        loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
+        if loss is not None:
+            total, steps = self._losses
+            self._losses = (total + float(loss), steps + 1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Append the epoch's row; what was not measured in it stays empty."""
+        total, steps = sums(self._losses)
+        self._losses = (0.0, 0)
         if not trainer.is_global_zero:
             return
         found = {name: f"{float(value):.6g}" for name, value in trainer.callback_metrics.items()}
@@ -94,14 +125,27 @@ class EpochTable(Callback):
         row["epoch"] = str(trainer.current_epoch + 1)
         row["step"] = str(trainer.global_step)
         row["seconds"] = f"{time.perf_counter() - self._started:.1f}"
-        self._write("a", [row])
+        row["train/loss"] = f"{total / steps:.6g}"
+        self._rows.append(row)
+        self._write()
 
-    def _write(self, mode: str, rows: list[dict[str, str]]) -> None:
-        with self._path.open(mode, newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._columns, extrasaction="ignore")
-            if mode == "w":
-                writer.writeheader()
-            writer.writerows(rows)
+    def state_dict(self) -> dict[str, Any]:
+        """Sum and number of the losses of the epoch so far, and seconds."""
+        total, steps = sums(self._losses)
+        return {"losses": total, "steps": steps, "seconds": time.perf_counter() - self._started}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on within an epoch: the first process holds what all of them had."""
+        if is_first():
+            self._losses = (state_dict["losses"], state_dict["steps"])
+        self._seconds = state_dict["seconds"]
+
+    def _write(self) -> None:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_whole(self._path, text.getvalue().encode(), durable=True)
 
 
 class PredictionPictures(Callback):
@@ -132,9 +176,8 @@ class PredictionPictures(Callback):
             rows.append(
                 np.hstack([image, overlay(image, target, self._labels), overlay(image, predicted, self._labels)])
             )
-        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"epoch_{trainer.current_epoch + 1:03d}.png"
-        path.write_bytes(encode_png(sheet(rows, self._labels)))
+        write_whole(path, encode_png(sheet(rows, self._labels)), durable=True)
 
 
 def _middle(array: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -86,7 +86,7 @@ class LoaderConfig:
     """How pictures reach the network.
 
     Attributes:
-        batch_size: Crops a step.
+        batch_size: Crops a step, of each process where there are several.
         workers: Processes that augment; -1 takes one for every two processors, 4 at most.
         memory_mib: Decoded pictures above this size are kept in a memory-mapped file instead of memory.
         cache_dir: Where that file lies while training runs; the system's folder for temporary files by default.
@@ -174,11 +174,14 @@ class FitConfig:
         precision: auto takes bf16 where the processor computes in it, else 32-bit.
         threads: Of torch; 0 takes every processor.
         accelerator: As in Lightning's Trainer.
-        devices: As in Lightning's Trainer; auto uses one process on a CPU.
+        devices: Processes a machine, each with a GPU of its own or its share of the processors; auto takes every
+            GPU, one process on a CPU, or what torchrun has started.
         num_nodes: Machines.
         progress: Show a progress bar.
         tracker: Record the run in mlflow or wandb (Weights & Biases) too, as their environment variables say:
             MLFLOW_TRACKING_URI, WANDB_MODE=offline and the like.
+        sync_batchnorm: In several processes, normalise over the batches of all of them.
+        save_minutes: Between checkpoints within an epoch; 0 saves after epochs alone.
     """
 
     epochs: int = 40
@@ -192,12 +195,18 @@ class FitConfig:
     num_nodes: int = 1
     progress: bool = True
     tracker: TrackerName = "none"
+    sync_batchnorm: bool = True
+    save_minutes: float = 10.0
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.validate_every < 1:
             raise ConfigError("fit.epochs and fit.validate_every are 1 at least")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"fit.ema is {self.ema}: a decay from 0 (none) to below 1, such as 0.995")
+        if not self.save_minutes >= 0:
+            raise ConfigError(f"fit.save_minutes is {self.save_minutes}: minutes above 0, or 0 for none")
+        if self.devices != "auto" and self.devices < 1:
+            raise ConfigError(f"fit.devices is {self.devices}: auto, or 1 and more")
         if self.early_stopping < 0 or self.threads < 0 or self.num_nodes < 1:
             raise ConfigError("fit.early_stopping and fit.threads are 0 or more, fit.num_nodes 1 or more")
 

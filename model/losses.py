@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from data.labels import IGNORE_INDEX
+from model.processes import share_of_all
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,11 +72,12 @@ class SegmentationLoss(nn.Module):
         logits, target = logits.float(), target.long()
         total = logits.sum() * 0.0  # joins the graph where every pixel is ignored
         labelled = target != IGNORE_INDEX
+        weights = self.get_buffer("class_weights")
+        share = share_of_all(weights[target[labelled]].sum())
         if not bool(labelled.any()):
             return total
         if self._config.cross_entropy:
-            weights = self.get_buffer("class_weights")
-            total = total + self._config.cross_entropy * functional.cross_entropy(
+            total = total + self._config.cross_entropy * share * functional.cross_entropy(
                 logits, target, weight=weights, ignore_index=IGNORE_INDEX
             )
         if self._config.dice:

@@ -22,6 +22,7 @@ from jsonargparse import ArgumentParser
 from data.errors import RunError
 from data.labels import LabelMap
 from model.config import TrainConfig
+from model.runtime.whole import write_whole
 
 if TYPE_CHECKING:
     from model.fcn import FCN
@@ -79,6 +80,11 @@ class Run:
         """Holds best.ckpt and last.ckpt."""
         return self.root / "checkpoints"
 
+    @property
+    def last_checkpoint(self) -> Path:
+        """Where training goes on."""
+        return self.checkpoints / "last.ckpt"
+
     @classmethod
     def create(cls, root: Path, config: TrainConfig, labels: LabelMap) -> Run:
         """Make the folder and write what is known before training.
@@ -91,8 +97,8 @@ class Run:
         try:
             run.checkpoints.mkdir(parents=True)
             labels.write_cvat(run.labels_file)
-            run.write_config(config)
             run.write_provenance({"started": datetime.now(UTC).isoformat(timespec="seconds"), **provenance(config)})
+            run.write_config(config)  # last: with it, the folder is a run that can be gone on with
         except OSError as error:
             raise RunError(f"{root} cannot be written ({error.strerror}): choose another folder with --run") from error
         return run
@@ -117,13 +123,17 @@ class Run:
             RunError: the folder exists and is not empty.
         """
         if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
-            started = (self.checkpoints / "last.ckpt").is_file()
+            started = self.config_file.is_file()
             way = f", or go on with it by --resume {shlex.quote(str(self.root))}" if started else ", or remove it"
             raise RunError(f"{self.root} exists and is not empty: choose another with --run{way}")
 
     def write_config(self, config: TrainConfig) -> None:
-        """Write config.yaml."""
-        self.config_file.write_text(yaml.safe_dump(_plain(config), sort_keys=False), encoding="utf-8")
+        """Write config.yaml.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        self._write(self.config_file, yaml.safe_dump(_plain(config), sort_keys=False))
 
     def config(self) -> TrainConfig:
         """Read config.yaml back.
@@ -156,9 +166,25 @@ class Run:
         return found
 
     def write_provenance(self, values: dict[str, Any]) -> None:
-        """Add to provenance.json."""
+        """Add to provenance.json.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
         merged = {**self.provenance(), **values}
-        self.provenance_file.write_text(json.dumps(merged, indent=2) + "\n", encoding="utf-8")
+        self._write(self.provenance_file, f"{json.dumps(merged, indent=2)}\n")
+
+    def _write(self, path: Path, text: str) -> None:
+        try:
+            write_whole(path, text.encode(), durable=True)
+        except OSError as error:
+            raise RunError(f"{path} cannot be written ({error.strerror}): make room, or mend its folder") from error
+
+    def sweep(self) -> None:
+        """Remove what a killed training left half written."""
+        for folder in (self.root, self.checkpoints, self.root / "predictions"):
+            for path in folder.glob(".*.partial"):
+                path.unlink(missing_ok=True)
 
     def checkpoint(self, which: str = "best") -> Path:
         """Path of the best or last checkpoint.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
     from numpy.typing import NDArray
 
+    from data.dataset import SegmentationData
     from data.labels import LabelMap
     from model.config import ModelConfig, OptimiserConfig, TrainConfig
 
@@ -83,11 +84,14 @@ class FCNTask(LightningModule):
         image, target = batch
         loss: torch.Tensor = self.loss(self(image), target)
         if not bool(torch.isfinite(loss)):
+            data: SegmentationData = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it late
+            names = ", ".join(data.names(self.current_epoch, batch_idx))
+            where = f"epoch {self.current_epoch + 1}, step {self.global_step + 1}"
             raise RunError(
-                f"the loss is {loss.item()} in epoch {self.current_epoch}, step {batch_idx}: lower "
-                "--optimiser.decoder_rate and --optimiser.encoder_rate; the last good checkpoint is kept"
+                f"the loss is {loss.item()} in {where}, of {names}: "
+                "lower --optimiser.decoder_rate and --optimiser.encoder_rate; the last good checkpoint is kept"
             )
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(image))
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(image), sync_dist=True)
         return loss
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:

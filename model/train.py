@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import math
-import shlex
-import sys
 import time
 import warnings
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch import seed_everything
 from rich.console import Console
 from rich.progress import Progress as RichProgress
 
@@ -24,23 +19,23 @@ from data.dataset import DecodedSplit, SegmentationData
 from data.errors import ConfigError, DataError, RunError, StoppedError
 from data.masks import refuse_black_and_white, refuse_one_class
 from data.sources.catalogue import open_source
-from model.callbacks import EpochTable, ExponentialAverage, PredictionPictures, Progress
+from model.callbacks import EpochTable, PredictionPictures
+from model.faults import told, way_on
+from model.processes import is_first, layout
 from model.run import Run, read_checkpoint
-from model.runtime.processors import usable_processors
+from model.stopping import StopRequest
 from model.task import FCNTask
 from model.tracking import open_tracking, refuse_missing
+from model.trainer import best_score, end_children, make_trainer, precision, prepare_torch, silence, worker_count
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lightning.pytorch import Callback, Trainer
+
     from data.labels import LabelMap
     from data.sources.source import Source, Split
-    from model.config import AugmentConfig, FitConfig, LoaderConfig, TrainConfig
-
-MONITOR = "val/miou"
-# M_MMAP_MAX: no block of its own for large arrays; M_TRIM_THRESHOLD: give nothing back; M_TOP_PAD: grow in 64 MB.
-_KEEP = ((-4, 0), (-1, 2**31 - 1), (-2, 64 << 20))
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+    from model.config import AugmentConfig, LoaderConfig, TrainConfig
 
 
 def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
@@ -49,7 +44,7 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
     Args:
         config: The whole recipe.
         root: The run directory: new, or with ``resume`` one that exists.
-        resume: Go on from ``last.ckpt``.
+        resume: Go on from ``last.ckpt``, or from the beginning where there is none yet.
 
     Returns:
         The run, with best.ckpt and last.ckpt in it.
@@ -65,16 +60,9 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
     refuse_one_class(labels)
     if resume:
         refuse_other_classes(run, labels)
-    else:
+    elif is_first():
         run.refuse_occupied()
-    checkpoint = run.checkpoint("last") if resume else None
-    if checkpoint is not None:
-        done = read_checkpoint(checkpoint).get("epoch", -1) + 1
-        if done >= config.fit.epochs:
-            Console(stderr=True).print(
-                f"{done} of {config.fit.epochs} epochs are done: nothing is left to train; more with --fit.epochs"
-            )
-
+    checkpoint = checkpoint_to_go_on_from(run, config) if resume else None
     prepare_torch(config.fit)
     seed_everything(config.seed, workers=True, verbose=False)
     train_split = decode(source, "train", config.loader)
@@ -82,7 +70,7 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
     refuse_black_and_white(train_split.label_counts, labels)
     counts = train_split.label_counts[: labels.num_classes]
     missing = [name for name, count in zip(labels.names, counts, strict=True) if not count]
-    if missing:
+    if missing and is_first():
         logging.getLogger("fcn").warning("no training pixel of class %s: it cannot be learned", ", ".join(missing))
     task = FCNTask(config, labels, counts)
     augment, crop = config.augment, fitting_crop(config.augment, train_split)
@@ -91,35 +79,32 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
         val_split,
         Augmentation(crop, augment.scale, augment.flip, augment.vertical_flip, augment.colour),
         config.loader.batch_size,
-        worker_count(config.loader),
+        worker_count(config.loader, layout(config.fit)[0]),
         config.seed,
     )
     # Only now: data or settings that do not work leave no run directory behind.
-    if resume:
-        run.write_config(config)
-    else:
-        run = Run.create(root, config, labels)
+    if is_first():
+        if resume:
+            run.sweep()
+            run.write_config(config)
+        else:
+            run = Run.create(root, config, labels)
+        announce(config, labels, len(train_split), len(val_split))
     shown: list[Callback] = [
         EpochTable(run.metrics_file, labels),
         PredictionPictures(root / "predictions", val_split, labels),
     ]
-    shown += open_tracking(run, config, labels)
-    announce(config, labels, len(train_split), len(val_split))
+    if is_first():
+        shown += open_tracking(run, config, labels)
     started = time.perf_counter()
     with warnings.catch_warnings():
-        _silence()
-        trainer = make_trainer(config, run, shown)
+        silence()
+        request = StopRequest()
+        trainer = make_trainer(config, run, shown, request, task.network)
         try:
-            trainer.fit(task, datamodule=module, ckpt_path=checkpoint)
-        except SystemExit as stop:  # Lightning's way to end on Ctrl-C
-            if (run.checkpoints / "last.ckpt").is_file():
-                raise StoppedError(
-                    f"stopped on request; go on with: fcn train --resume {shlex.quote(str(root))}"
-                ) from stop
-            raise StoppedError(
-                f"stopped on request before the first epoch was over, so there is nothing to go on from: "
-                f"remove {root} and train again"
-            ) from stop
+            fit(trainer, task, module, run, checkpoint)
+        finally:
+            request.rest()
     if trainer.is_global_zero:
         seconds = run.provenance().get("training_seconds", 0) + time.perf_counter() - started
         run.write_provenance(
@@ -131,6 +116,49 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
             }
         )
     return run
+
+
+def checkpoint_to_go_on_from(run: Run, config: TrainConfig) -> Path | None:
+    """Path of last.ckpt, None where the run was killed before its first; says where nothing is left to do.
+
+    Raises:
+        RunError: the checkpoint is damaged, or holds weights alone.
+    """
+    console = Console(stderr=True, quiet=not is_first())
+    if not run.last_checkpoint.is_file():
+        console.print("the run has no checkpoint yet: it begins anew, with the same seed")
+        return None
+    checkpoint = read_checkpoint(run.last_checkpoint)
+    if "loops" not in checkpoint:
+        raise RunError(f"{run.last_checkpoint} holds weights alone, as those of a comparison do: train anew")
+    done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    if done >= config.fit.epochs:
+        wanted = config.fit.epochs
+        console.print(f"{done} of {wanted} epochs are done: nothing is left to train; more with --fit.epochs")
+    return run.last_checkpoint
+
+
+def fit(trainer: Trainer, task: FCNTask, data: SegmentationData, run: Run, checkpoint: Path | None) -> None:
+    """Train, and tell what ends it early in one line.
+
+    Raises:
+        StoppedError: somebody stopped it.
+        FcnError: a fault that a person can mend.
+    """
+    try:
+        trainer.fit(task, datamodule=data, ckpt_path=checkpoint)
+    except (StoppedError, SystemExit) as stop:  # the latter is Lightning's way to end on Ctrl-C
+        end_children(trainer)
+        if not is_first():
+            raise SystemExit(0) from None  # the first process says it
+        how = stop if isinstance(stop, StoppedError) else "stopped at once"
+        raise StoppedError(f"{how}; {way_on(run)}") from None
+    except Exception as error:
+        fault = told(error, trainer, run)
+        end_children(trainer)
+        if fault is None:
+            raise
+        raise fault from error
 
 
 def fitting_crop(augment: AugmentConfig, split: DecodedSplit) -> tuple[int, int]:
@@ -146,60 +174,17 @@ def fitting_crop(augment: AugmentConfig, split: DecodedSplit) -> tuple[int, int]
     return sides[0], sides[1]
 
 
-def make_trainer(config: TrainConfig, run: Run, callbacks: list[Callback]) -> Trainer:
-    """Lightning's Trainer with checkpoints, logs, averaging and progress as configured."""
-    fit = config.fit
-    best = ModelCheckpoint(
-        run.checkpoints, filename="best", monitor=MONITOR, mode="max", save_last=False, enable_version_counter=False
-    )
-    last = ModelCheckpoint(run.checkpoints, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
-    every: list[Callback] = [*callbacks, LearningRateMonitor("epoch")]
-    if fit.ema:
-        every.append(ExponentialAverage(fit.ema))
-    if fit.early_stopping:
-        every.append(EarlyStopping(MONITOR, mode="max", patience=fit.early_stopping))
-    if fit.progress:
-        every.append(Progress(leave=False))
-    return Trainer(
-        default_root_dir=run.root,
-        accelerator=fit.accelerator,
-        devices=1 if fit.devices == "auto" and not torch.cuda.is_available() else fit.devices,
-        num_nodes=fit.num_nodes,
-        precision=precision(fit),
-        max_epochs=fit.epochs,
-        check_val_every_n_epoch=fit.validate_every,
-        gradient_clip_val=config.optimiser.clip_norm or None,
-        logger=TensorBoardLogger(run.root, name="", version="tensorboard"),
-        callbacks=[*every, best, last],
-        enable_progress_bar=fit.progress,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=10,
-        use_distributed_sampler=False,
-    )
-
-
-def best_score(trainer: Trainer) -> float | None:
-    """The best validation mIoU so far, None before the first validation."""
-    scores = [
-        float(callback.best_model_score)
-        for callback in trainer.checkpoint_callbacks
-        if isinstance(callback, ModelCheckpoint)
-        and callback.monitor == MONITOR
-        and callback.best_model_score is not None
-    ]
-    return scores[0] if scores else None
-
-
 def announce(config: TrainConfig, labels: LabelMap, train_size: int, val_size: int) -> None:
     """Say in two lines what is about to be trained on what, and how."""
-    model = config.model
+    model, processes = config.model, math.prod(layout(config.fit))
+    many = f"{processes} processes of " if processes > 1 else ""
     Console(stderr=True).print(
         f"FCN-{model.finest_stride}s, {model.upsampler} upsampling, encoder {model.encoder} ({model.encoder_weights})\n"
         f"{labels.num_classes} classes, {train_size} training and {val_size} validation pictures, "
-        f"{config.fit.epochs} epochs, {precision(config.fit)}, {torch.get_num_threads()} threads",
+        f"{config.fit.epochs} epochs, {precision(config.fit)}, {many}{torch.get_num_threads()} threads",
         highlight=False,
         markup=False,
+        soft_wrap=True,
     )
 
 
@@ -226,69 +211,8 @@ def decode(source: Source, split: Split, loader: LoaderConfig) -> DecodedSplit:
     if loader.cache_dir is not None and not loader.cache_dir.is_dir():
         raise ConfigError(f"loader.cache_dir {loader.cache_dir} is not a folder: make it or choose another")
     console = Console(stderr=True)
-    with RichProgress(transient=True, console=console, disable=not console.is_terminal) as progress:
+    with RichProgress(transient=True, console=console, disable=not (console.is_terminal and is_first())) as progress:
         bar = progress.add_task(f"reading {split}", total=count)
         return DecodedSplit.decode(
             source, split, loader.memory_mib << 20, loader.cache_dir, lambda: progress.advance(bar)
         )
-
-
-def precision(fit: FitConfig) -> Precision:
-    """What ``auto`` means here: bf16 where the processor computes in it, else 32-bit."""
-    if fit.precision != "auto":
-        return fit.precision
-    if fit.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    if fit.accelerator in ("auto", "cpu") and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _fast_bf16():
-        return "bf16-mixed"
-    return "32-true"
-
-
-def _fast_bf16() -> bool:
-    """Whether bf16 is computed and not emulated: oneDNN accepts it on processors that only convert."""
-    flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(flags.get("avx512_bf16") or flags.get("amx_bf16") or flags.get("bf16"))
-
-
-def worker_count(loader: LoaderConfig) -> int:
-    """Loader processes: as configured, or one for every two processors, 1 to 4."""
-    if loader.workers >= 0:
-        return loader.workers
-    return max(1, min(4, usable_processors() // 2))
-
-
-def prepare_torch(fit: FitConfig) -> None:
-    """Set the number of threads.
-
-    Raises:
-        ConfigError: the accelerator that is asked for is not here.
-    """
-    if fit.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise ConfigError("fit.accelerator asks for a GPU but torch finds none: leave it at auto or set cpu")
-    torch.set_num_threads(fit.threads or usable_processors())
-    _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep the memory of one step for the next: giving it back costs a page fault for every 4 KB of it.
-
-    Measured, a sixth of a training step. Other C libraries have no mallopt and are left alone.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        for option, value in _KEEP:
-            mallopt(option, value)
-
-
-def _silence() -> None:
-    """Hide what Lightning and its kin say that a user can do nothing about."""
-    for pattern in (
-        ".*does not have many workers.*",
-        ".*isinstance.*LeafSpec.*",
-        ".*log_every_n_steps.*",
-        ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on
-    ):
-        warnings.filterwarnings("ignore", pattern)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

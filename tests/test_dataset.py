@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from data.augment import Augmentation
-from data.dataset import DecodedSplit, EpochSampler, PlainSampler, SegmentationData, SegmentationDataset
+from data.dataset import DecodedSplit, SegmentationData, SegmentationDataset
 from data.errors import DataError
 from data.labels import LabelMap
+from data.samplers import EpochSampler, PlainSampler
 from data.sources.shapes import ShapesSource
 from data.sources.source import Sample
 

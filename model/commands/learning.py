@@ -51,12 +51,15 @@ def train(
         run: Run directory to make; by default one under runs/ named after data, network and time.
         resume: Run directory to go on with; its config.yaml is read, options given here override it.
     """
+    from model.processes import is_first
     from model.train import train as train_run
 
     config = TrainConfig(data, model, augment, loader, loss, optimiser, fit, seed)
     name = f"{data.name}-fcn{model.finest_stride}s-{model.upsampler}-{datetime.now():%Y%m%d-%H%M%S}"
     root = resume or run or Path("runs") / name
     done = train_run(config, root, resume=resume is not None)
+    if not is_first():
+        return
     provenance = done.provenance()
     say(
         f"trained {provenance.get('epochs_done')} epochs in {provenance.get('training_seconds', 0) / 60:.1f} min, "

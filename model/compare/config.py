@@ -27,6 +27,8 @@ _NOT_OF_THE_RESULT: Final = (
     ("fit", "progress"),
     ("fit", "threads"),
     ("fit", "tracker"),
+    ("fit", "save_minutes"),
+    ("fit", "sync_batchnorm"),
     ("loader", "workers"),
     ("loader", "memory_mib"),
     ("loader", "cache_dir"),
@@ -112,6 +114,8 @@ class CompareConfig:
                 raise ConfigError(f"{what}s are {values}: name each {what} once")
         if self.mode not in get_args(Mode):
             raise ConfigError(f"mode is {self.mode!r}: choose one of {', '.join(get_args(Mode))}")
+        if self.train.fit.devices not in ("auto", 1) or self.train.fit.num_nodes != 1:
+            raise ConfigError("a comparison trains in one process: leave out --fit.devices and --fit.num_nodes")
         if self.seeds < 1 or self.passes < 1 or self.upsampler_epochs < 1:
             raise ConfigError("seeds, passes and upsampler_epochs are 1 at least")
         if self.bootstrap < 100:
@@ -138,7 +142,8 @@ class CompareConfig:
     def of(self, arm: Arm, seed: int) -> TrainConfig:
         """The recipe of one arm with one seed."""
         model = dataclasses.replace(self.train.model, upsampler=arm.upsampler, finest_stride=arm.stride)  # type: ignore[arg-type]
-        return dataclasses.replace(self.train, model=model, seed=seed)
+        fit = dataclasses.replace(self.train.fit, devices=1)
+        return dataclasses.replace(self.train, model=model, fit=fit, seed=seed)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""

@@ -23,7 +23,8 @@ from model.compare.results import read_result, result_file, write_result
 from model.compare.timings import time_arms, time_forms
 from model.compare.trials import Trials
 from model.run import provenance
-from model.train import decode, prepare_torch
+from model.train import decode
+from model.trainer import prepare_torch
 
 if TYPE_CHECKING:
     from pathlib import Path

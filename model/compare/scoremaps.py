@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from data.dataset import EpochSampler, SegmentationDataset
+from data.dataset import SegmentationDataset, collate, sound
 from data.errors import RunError
+from data.samplers import EpochSampler
 from model.compare.stack import score_maps
 from model.fcn import COARSEST_STRIDE
 
@@ -113,11 +114,13 @@ def store_score_maps(
         advance: Called after every batch and picture.
 
     Raises:
+        DataError: a picture cannot be read.
         RunError: the disk is full or a score is not finite.
     """
     shutil.rmtree(root, ignore_errors=True)
     sampler = EpochSampler(len(train), batch_size, seed)
-    loader = DataLoader(SegmentationDataset(train, augmentation), batch_size, sampler=sampler, num_workers=workers)
+    dataset = SegmentationDataset(train, augmentation)
+    loader = DataLoader(dataset, batch_size, sampler=sampler, num_workers=workers, collate_fn=collate)
     total = passes * len(sampler)
     try:
         root.mkdir(parents=True)
@@ -125,7 +128,8 @@ def store_score_maps(
             crops, targets, pictures = (_Files(root, name, stack) for name in ("train", "targets", "scored"))
             for epoch in range(passes):
                 sampler.set_epoch(epoch)
-                for images, labels in loader:
+                for batch in loader:
+                    images, labels = sound(batch)
                     for level, part in enumerate(score_maps(network, images)):
                         crops.append(level, (total, *part.shape[1:]), _half(part.numpy()))
                     targets.append(0, (total, *labels.shape[1:]), labels.numpy())

@@ -24,7 +24,7 @@ from model.compare.upsampling import train_upsamplers
 from model.dysample import DynamicSampler
 from model.losses import SegmentationLoss
 from model.run import Run, git_commit
-from model.train import worker_count
+from model.trainer import worker_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,24 +13,34 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Write a file whole or not at all: a run that is killed leaves no half picture behind."""
-    with writing_whole(path) as file:
+    with writing_whole(path, durable=durable) as file:
         file.write(content)
 
 
 @contextmanager
-def writing_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which takes its place when the block ends without an exception, and else is gone."""
+def writing_whole(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
+    """A file to write to, which takes its place when the block ends without an exception, and else is gone.
+
+    Args:
+        path: Of the file.
+        durable: Wait for the disk, so that a machine that loses power has the old file or the new one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
             yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    if durable:
+        _flush_folder(path.parent)
 
 
 @contextmanager
