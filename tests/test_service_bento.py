@@ -107,7 +107,8 @@ def test_the_bento_holds_the_serving_half_alone(bento):
         "model/runtime/predictor.py",
         "data/pixels.py",
     } <= files
-    data = {"__init__", "labels", "pixels", "colour", "headers", "masks", "drawing", "errors"}
+    readers = {"bands", "colour", "drawing", "errors", "headers", "labels", "masks", "pages", "pixels", "tiles"}
+    data = {"__init__", *readers}
     assert {name for name in files if name.startswith("data/")} == {f"data/{name}.py" for name in data}
     assert {name for name in files if name.startswith("model/") and "/runtime/" not in name} == {"model/__init__.py"}
     requirements = (bento / "env" / "python" / "requirements.txt").read_text()

@@ -107,6 +107,9 @@ def test_a_run_and_its_continuation_are_one_record_with_all_that_made_it(tmp_pat
 
 
 def test_a_tracker_that_cannot_be_told_ends_no_training(tmp_path, monkeypatch, caplog):
+    import wandb
+
+    wandb.teardown()  # it reads its variables once a process, and an earlier test was offline
     monkeypatch.setenv("WANDB_MODE", "online")  # nobody is logged in, nobody is there to ask
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:1")
     with caplog.at_level(logging.WARNING, "fcn"):
