@@ -41,6 +41,8 @@ def told(error: Exception, trainer: Trainer, run: Run) -> FcnError | None:
             return type(error)(f"{who}{error}; {way_on(run)}")
         case torch.OutOfMemoryError() | MemoryError():
             return RunError(f"{who}{_memory(where)}; {way_on(run)}")
+        case ConnectionError() | EOFError():  # the pipe to a loader that was killed while it sent a picture
+            return RunError(f"{who}{_worker(text, where)}; {way_on(run)}")
         case OSError():
             return RunError(f"{who}in {where}: {error.filename or run.root}: {error.strerror or error}; {way_on(run)}")
         case RuntimeError() if "DataLoader worker" in text:
