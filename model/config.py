@@ -172,7 +172,7 @@ class FitConfig:
         early_stopping: Stop after so many validations without a better mIoU; 0 never stops early.
         validate_every: Epochs between validations.
         precision: auto takes bf16 where the processor computes in it, else 32-bit.
-        threads: Of torch; 0 takes every processor.
+        threads: Of torch; 0 takes every processor, or as many as the variable OMP_NUM_THREADS says.
         accelerator: As in Lightning's Trainer.
         devices: Processes a machine, each with a GPU of its own or its share of the processors; auto takes every
             GPU, one process on a CPU, or what torchrun has started.

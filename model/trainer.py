@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import subprocess
 import sys
 import warnings
@@ -154,7 +155,10 @@ def prepare_torch(fit: FitConfig) -> None:
     """
     if fit.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise ConfigError("fit.accelerator asks for a GPU but torch finds none: leave it at auto or set cpu")
-    torch.set_num_threads(fit.threads or max(1, usable_processors() // layout(fit)[0]))
+    processes = layout(fit)[0]
+    # Torch keeps to the variable by itself; torchrun sets it to 1 where a person has not, which is no wish.
+    if fit.threads or processes > 1 or not os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(fit.threads or max(1, usable_processors() // processes))
     _keep_freed_memory()
 
 

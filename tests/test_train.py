@@ -25,8 +25,10 @@ from model.config import (
     TrainConfig,
 )
 from model.run import Run
+from model.runtime.processors import usable_processors
 from model.task import parameter_groups, rate_factor
 from model.train import decode, fitting_crop, train
+from model.trainer import prepare_torch
 
 TINY = TrainConfig(
     data=SourceConfig(name="shapes", train_size=8, val_size=3, image_size=(40, 64)),
@@ -281,3 +283,19 @@ def test_every_parameter_has_one_rate_and_vectors_do_not_decay(finished):
 def test_settings_that_cannot_work_are_refused_by_name(kind, options, message):
     with pytest.raises(ConfigError, match=message):
         kind(**options)
+
+
+def test_the_number_of_threads_is_ours_the_variables_or_that_of_the_processors(monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+        torch.set_num_threads(3)  # as torch reads the variable when it starts
+        prepare_torch(FitConfig())
+        assert torch.get_num_threads() == 3
+        prepare_torch(FitConfig(threads=2))
+        assert torch.get_num_threads() == 2
+        monkeypatch.delenv("OMP_NUM_THREADS")
+        prepare_torch(FitConfig())
+        assert torch.get_num_threads() == usable_processors()
+    finally:
+        torch.set_num_threads(before)
