@@ -98,13 +98,15 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder of the runs")
     parser.add_argument("--root", type=Path, required=True, help="folder of the data set")
     parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--page-only", action="store_true", help="write the page of the rows that are scored")
     parser.add_argument("--rows", nargs="*", help="only these, and no page")
     options, further = parser.parse_known_args()
     rows, thin = read_rows(options.recipe)
     for row in rows:
-        if not options.rows or row.name in options.rows:
+        if not options.page_only and (not options.rows or row.name in options.rows):
             train(row, options.out, ["--data.root", str(options.root), *further])
     if not options.rows:
+        rows = [row for row in rows if evaluation_file(options.out, row).is_file()]
         options.page.write_text(page(rows, thin, options.out, options.recipe), encoding="utf-8")
         print(f"written to {options.page}")
 
