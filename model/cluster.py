@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import secrets
 import socket
-import tempfile
 import traceback
-import warnings
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -18,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from data.errors import ClusterError, FcnError
+from model.ray_session import connected, first_line, refuse_unreachable
 from model.runtime.bundle import read_bundle
 from model.runtime.journal import Entry, version_of
 from model.runtime.labelling import Labelling, Unread
 from model.runtime.pictures import Picture
 from model.runtime.predictor import Predictor
-from model.runtime.processors import usable_processors
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -43,20 +38,6 @@ _BLOCK: Final = 64
 
 _ATTEMPTS: Final = 3
 """How often a task is tried whose worker died of it."""
-
-_ANY: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-"""No word to anybody's server, and none on the terminal of what is mended here."""
-
-_LOCAL: Final = {
-    **_ANY,
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray listens on the loopback address alone, on every system
-    "RAY_AUTH_MODE": "token",  # whoever else is on this machine cannot run code in it
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),
-}
-"""For a cluster of this machine alone."""
-
-_OBJECT_STORE: Final = 100 << 20
-"""Bytes of shared memory for a cluster of this machine alone: names and journal lines go through it, no pictures."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +80,8 @@ class RayWorkers:
         first = next(todo, None)
         if first is None:
             return
-        _refuse_unreachable(self.address)
-        with _connected(self.address) as ray:
+        refuse_unreachable(self.address)
+        with connected(self.address) as ray:
             threads = config.threads or min(_THREADS, *(int(n["Resources"].get("CPU", 0)) for n in ray.nodes()))
             here = replace(labelling, out=labelling.out.absolute())
             task = _Task(
@@ -218,7 +199,7 @@ def _label(
                 left.pop(outcome.picture, None)
             yield some
     except (ray.exceptions.RayError, ConnectionError) as error:
-        raise ClusterError(f"the cluster broke down ({_first_line(error)}): start again, and it goes on") from error
+        raise ClusterError(f"the cluster broke down ({first_line(error)}): start again, and it goes on") from error
     return list(left.values())
 
 
@@ -231,95 +212,3 @@ def _read(kind: str, line: str) -> Outcome:
     if kind == "entry":
         return Entry(**values)
     return Unread(**{**values, "path": Path(values["path"])})
-
-
-@contextmanager
-def _connected(address: str) -> Iterator[Any]:
-    """Ray, connected; one that this process has at work already is taken and left as it is."""
-    with warnings.catch_warnings(), _environment(_LOCAL if address == "local" else _ANY):
-        warnings.simplefilter("ignore")  # Ray warns of its own settings
-        try:
-            import ray  # noqa: PLC0415
-            import ray.data  # noqa: PLC0415
-        except ImportError as error:
-            raise ClusterError(
-                f"--cluster needs Ray Data, which is not installed ({error.name}): pip install 'fcn-segmenter[ray]'"
-            ) from error
-        if ray.is_initialized():
-            _quieten(ray)
-            yield ray
-            return
-        # Logs, sockets: all of a cluster that lives no longer than this.
-        with tempfile.TemporaryDirectory(prefix="fcn-ray-", ignore_cleanup_errors=True) as place:
-            _start(ray, address, place)
-            try:
-                _quieten(ray)
-                yield ray
-            finally:
-                ray.shutdown()
-
-
-def _refuse_unreachable(address: str) -> None:
-    """Find out in seconds what Ray would find out in minutes."""
-    host, colon, port = address.rpartition(":")
-    if not colon:
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except (OSError, OverflowError) as error:
-        raise ClusterError(
-            f"no Ray cluster at {address!r} ({error}): start one with ray start --head, or label on this machine alone "
-            "with --cluster local"
-        ) from error
-
-
-def _start(ray: Any, address: str, place: str) -> None:  # noqa: ANN401 - the module, imported late
-    try:
-        if address == "local":
-            ray.init(
-                address="local",
-                num_cpus=usable_processors(),
-                object_store_memory=_OBJECT_STORE,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                _temp_dir=place,
-            )
-        else:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-    except Exception as error:  # Ray's own have no common base
-        way = (
-            "a busy machine may need a second try"
-            if address == "local"
-            else "start one with ray start --head, or label on this machine alone with --cluster local"
-        )
-        raise ClusterError(f"no Ray cluster at {address!r} ({_first_line(error)}): {way}") from error
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Environment variables that Ray and its processes read, for as long as they are needed."""
-    former = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in former.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _quieten(ray: Any) -> None:  # noqa: ANN401 - the module, imported late
-    warnings.simplefilter("ignore")  # once more: Ray has put filters of its own before the first
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    # A task whose worker died of it is left out, and found to be missing; the others go on.
-    context.max_errored_blocks = -1
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

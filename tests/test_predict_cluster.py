@@ -18,7 +18,8 @@ from PIL import Image
 from data.errors import ClusterError
 from model import cluster as cluster_module
 from model.cli import main
-from model.cluster import RayWorkers, _connected
+from model.cluster import RayWorkers
+from model.ray_session import connected
 from model.runtime.engine import EngineConfig
 from model.runtime.folder import predict_folder
 from model.runtime.labelling import Labelling
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 def cluster() -> Iterator[None]:
     """One cluster for all tests here, started as the command line starts it, and gone after them."""
     before = {process.pid for process in psutil.process_iter()}
-    with _connected("local"):
+    with connected("local"):
         yield
     end = time.monotonic() + 30
     while rays := [p for p in psutil.process_iter() if p.pid not in before and is_rays(p)]:
