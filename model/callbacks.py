@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
     from numpy.typing import NDArray
 
-    from data.dataset import DecodedSplit
+    from data.decoded import DecodedSplit
     from data.labels import LabelMap
 
 

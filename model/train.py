@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import Progress as RichProgress
 
 from data.augment import Augmentation
-from data.dataset import DecodedSplit, SegmentationData
+from data.dataset import SegmentationData
+from data.decoded import DecodedSplit
 from data.errors import ConfigError, DataError, RunError, StoppedError
 from data.masks import refuse_black_and_white, refuse_one_class
 from data.sources.catalogue import open_source

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from data.dataset import DecodedSplit
+from data.decoded import DecodedSplit
 from data.errors import ConfigError, RunError
 from data.sources.catalogue import SourceConfig
 from model.compare.config import CompareConfig

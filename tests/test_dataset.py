@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from data.augment import Augmentation
-from data.dataset import DecodedSplit, SegmentationData, SegmentationDataset
+from data.dataset import SegmentationData, SegmentationDataset
+from data.decoded import DecodedSplit
 from data.errors import DataError
 from data.labels import LabelMap
 from data.samplers import EpochSampler, PlainSampler

@@ -14,7 +14,8 @@ import torch
 from PIL import Image, ImageCms
 
 from data import huge
-from data.dataset import DecodedSplit, SegmentationData, TiledDataset
+from data.dataset import SegmentationData, TiledDataset
+from data.decoded import DecodedSplit
 from data.errors import CorruptImageError, DataError, ImageTooLargeError, UnsupportedImageError
 from data.huge import read_picture
 from data.labels import LabelMap
@@ -246,7 +247,8 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from data.augment import Augmentation
-from data.dataset import DecodedSplit, SegmentationDataset, TiledDataset
+from data.dataset import SegmentationDataset, TiledDataset
+from data.decoded import DecodedSplit
 from data.sources.folder import FolderSource
 
 def peak():

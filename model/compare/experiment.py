@@ -29,7 +29,7 @@ from model.trainer import prepare_torch
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from data.dataset import DecodedSplit
+    from data.decoded import DecodedSplit
     from model.compare.config import CompareConfig
 
 

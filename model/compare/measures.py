@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from data.dataset import DecodedSplit
+    from data.decoded import DecodedSplit
 
 BAND_WIDTHS: Final = (1, 2, 3, 5, 10, 20)
 """Of the trimap, in pixels on either side of a contour."""

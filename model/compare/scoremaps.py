@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from data.augment import Augmentation
-    from data.dataset import DecodedSplit
+    from data.decoded import DecodedSplit
     from model.fcn import FCN
 
 INDEX_FILE = "index.json"

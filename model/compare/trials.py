@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import Console
 
-    from data.dataset import DecodedSplit
+    from data.decoded import DecodedSplit
     from data.labels import LabelMap
     from model.compare.config import CompareConfig
     from model.compare.folder import ComparisonFolder

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from data.dataset import DecodedSplit
+    from data.decoded import DecodedSplit
     from model.compare.config import CompareConfig
     from model.compare.reconstruction.methods import Method
     from model.compare.reconstruction.results import Key
