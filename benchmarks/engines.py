@@ -22,7 +22,7 @@ import torch
 from data.labels import LabelMap
 from model.export import to_onnx
 from model.fcn import FCN
-from model.run import git_commit, processor_name
+from model.provenance import git_commit, processor_name
 from model.runtime.bundle import Manifest, write_bundle
 from model.runtime.engine import EngineConfig, open_engine
 

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from data.errors import BundleError
-from model.run import git_commit, processor_name
+from model.provenance import git_commit, processor_name
 from model.runtime.bundle import read_bundle
 
 PACKAGES = ("bentoml", "openvino", "onnxruntime", "numpy", "pillow", "uvicorn", "locust")

@@ -20,7 +20,7 @@ import numpy as np
 from data.pixels import read_image
 from data.sources.shapes import ShapesSource
 from data.tiles import tile_axis
-from model.run import git_commit, processor_name
+from model.provenance import git_commit, processor_name
 from model.runtime.bundle import Bundle, read_bundle
 from model.runtime.engine import EngineConfig
 from model.runtime.predictor import OVERLAP, Predictor

@@ -22,7 +22,7 @@ from model.compare.report import write_report
 from model.compare.results import read_result, result_file, write_result
 from model.compare.timings import time_arms, time_forms
 from model.compare.trials import Trials
-from model.run import provenance
+from model.provenance import provenance
 from model.train import decode
 from model.trainer import prepare_torch
 

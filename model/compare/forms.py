@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from data.errors import RunError
 from model.convolution import convolution_matrix
-from model.run import git_commit, processor_name
+from model.provenance import git_commit, processor_name
 from model.runtime.openvino_engine import process_core
 from model.transposed import count_multiplications
 

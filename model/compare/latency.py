@@ -13,7 +13,7 @@ import numpy as np
 from model.compare.memory import measure_peak_memory
 from model.export import to_onnx
 from model.fcn import COARSEST_STRIDE
-from model.run import processor_name
+from model.provenance import processor_name
 from model.runtime.bundle import Manifest, write_bundle
 from model.runtime.engine import EngineConfig, open_engine
 

@@ -23,7 +23,8 @@ from model.compare.training import train_arm, training_curve
 from model.compare.upsampling import train_upsamplers
 from model.dysample import DynamicSampler
 from model.losses import SegmentationLoss
-from model.run import Run, git_commit
+from model.provenance import git_commit
+from model.run import Run
 from model.trainer import worker_count
 
 if TYPE_CHECKING:
