@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,13 +19,13 @@ from data.errors import ConfigError, DataError, FcnError
 from data.imports.archive import opened
 from data.imports.classes import Classes, choose_classes
 from data.imports.painting import UNLABELLED, Painting, paint
+from data.imports.places import distinct, place_below, write_splits
 from data.imports.recognise import read_export
 from data.imports.report import REPORT_FILE, ImportReport
 from data.imports.shelf import Shelf
 from data.labels import IGNORE_INDEX
 from data.masks import read_index_mask
 from data.pixels import MOST_PIXELS, stored_size, upright
-from data.sources.splits import IMAGE_FOLDERS, SPLIT_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,7 +115,14 @@ class _Import:
         chosen = self._chosen()
         faults = list(self._export.faults)
         paths = self._find(chosen, faults)
-        names = _names({place: self._below(picture, paths[place]) for place, picture in chosen if place in paths})
+        subsets = {picture.subset for picture in self._export.pictures}
+        names = distinct(
+            {
+                place: place_below(self._shelf.name_of(paths[place]), picture.subset, subsets)
+                for place, picture in chosen
+                if place in paths
+            }
+        )
         in_front = self._classes.unlabelled is None
         done: dict[int, _Done] = {}
         work = [(place, picture) for place, picture in chosen if place in paths]
@@ -172,16 +178,6 @@ class _Import:
                 owners[path] = picture
                 paths[place] = path
         return paths
-
-    def _below(self, picture: LabelledPicture, path: Path) -> str:
-        """Where a picture goes below ``images/``: as it lay, and below its subset where there are several."""
-        name = PurePosixPath(self._shelf.name_of(path))
-        if len(name.parts) > 1 and name.parts[0].lower() in IMAGE_FOLDERS:
-            name = PurePosixPath(*name.parts[1:])
-        subsets = {other.subset for other in self._export.pictures}
-        if len(subsets) > 1 and picture.subset and picture.subset not in name.parts[:-1]:
-            name = PurePosixPath(picture.subset.replace("/", "_").lstrip(".") or "subset", *name.parts)
-        return name.as_posix()
 
     def _write(self, picture: LabelledPicture, path: Path, name: str, *, in_front: bool) -> _Done:
         width, height, orientation = stored_size(path, MOST_PIXELS)
@@ -266,7 +262,8 @@ class _Import:
         report.unlabelled_are = "ignored" if unlabelled == IGNORE_INDEX else labels.names[unlabelled]
         if not counts[UNLABELLED]:
             report.unlabelled_are = "there are none"
-        self._write_splits([(picture, names[place]) for place, picture in chosen if place in done])
+        written = [(picture, names[place]) for place, picture in chosen if place in done]
+        report.splits = write_splits(self._out, written, self._export.notes)
         report.notes = {note: count for note, count in self._export.notes.items() if count}
         return report
 
@@ -278,38 +275,6 @@ class _Import:
         for name in names:
             path = self._mask(name)
             path.write_bytes(encode_label_png(table[read_index_mask(path)], labels))
-
-    def _write_splits(self, written: Sequence[tuple[LabelledPicture, str]]) -> None:
-        """Lists of splits, if the export's subsets are called as splits are; other subsets go with train."""
-        known = {picture.subset: SPLIT_NAMES.get(picture.subset.lower()) for picture, _ in written}
-        if len(known) < 2 or not any(known.values()):
-            return  # all in one subset: training holds some of them out itself
-        for subset, split in known.items():
-            if split is None:
-                self._export.notes[f"subset {subset!r} is no split's name: its pictures are in train"] = 1
-        for picture, name in written:
-            split = known[picture.subset] or "train"
-            listing = self._out / "splits" / f"{split}.txt"
-            listing.parent.mkdir(exist_ok=True)
-            line = PurePosixPath(name).with_suffix("").as_posix()
-            if line.strip() != line or line.splitlines() != [line] or not line.isprintable():
-                raise DataError(f"picture {line!r} has a name that a list of a split cannot hold: rename it")
-            with listing.open("a", encoding="utf-8") as file:
-                file.write(f"{line}\n")
-            self._report.splits[split] = self._report.splits.get(split, 0) + 1
-
-
-def _names(below: dict[int, str]) -> dict[int, str]:
-    """Names of the written pictures: those that differ in their ending alone keep it as part of their name."""
-
-    def stem(name: str) -> str:
-        return PurePosixPath(name).with_suffix("").as_posix().casefold()
-
-    counts = Counter(map(stem, below.values()))
-    return {
-        place: name if counts[stem(name)] == 1 else f"{name}{PurePosixPath(name).suffix}"
-        for place, name in below.items()
-    }
 
 
 def _tell(faults: list[str]) -> str:
