@@ -85,7 +85,7 @@ def page(rows: list[Row], thin: list[str], out: Path, recipe: Path) -> str:
 Made by `python scripts/ablation.py {recipe} OUT --root PATH`, seed {config.seed}, {config.fit.epochs} epochs a row,
 scored{held}, last epoch, single pass. A column of a class holds IoU / boundary IoU. One seed a row: differences
 below about a point are within the noise of a seed. Commit `{facts["git_commit"]}`, {machine["processor"]},
-{config.fit.threads or machine["cores"]} threads; seconds were taken beside other work and only tell dear from cheap.
+threads: {config.fit.threads or machine["cores"]}; seconds were taken beside other work and only tell dear from cheap.
 
 {chr(10).join(table)}
 """
