@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 from data.errors import DataError
 from data.pixels import ENDINGS
 from data.sources.splits import composed
+from data.tree import files_below
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 _UPLOADED: Final = re.compile(r"^[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the name of a picture that is uploaded."""
@@ -86,24 +86,10 @@ def _common(one: tuple[str, ...], other: tuple[str, ...]) -> int:
     return shared
 
 
-def _pictures(root: Path) -> Iterator[Path]:
-    seen: set[str] = set()
-    for place, folders, files in os.walk(root, onerror=_raise, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link that leads back to its own parent
-            folders.clear()
-            continue
-        seen.add(real)
-        # Masks of a CVAT export are pictures too, and no one's pictures.
-        masks = {"SegmentationClass", "SegmentationObject"}
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")) and name not in masks)
-        yield from (
-            Path(place) / name for name in sorted(files) if not name.startswith(".") and name.lower().endswith(_ENDINGS)
-        )
-
-
-_ENDINGS: Final = tuple(ENDINGS)
-
-
-def _raise(error: OSError) -> None:
-    raise DataError(f"{error.filename} cannot be read: {error.strerror}")
+def _pictures(root: Path) -> list[Path]:
+    # Masks of a CVAT export are pictures too, and no one's pictures.
+    masks = ("SegmentationClass", "SegmentationObject")
+    try:
+        return [path for path in files_below(root, but=masks) if path.suffix.lower() in ENDINGS]
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from data.errors import DataError
 from data.pixels import ENDINGS
 from data.sources.splits import IMAGE_FOLDERS, SPLIT_NAMES, Division, composed, divide
+from data.tree import files_below
 
 MASK_TAILS: Final = ("", "_mask", "_label", "_labels")
 """A picture NAME has its mask in NAME.*, else in NAME_mask.*, else in NAME_label.*, else in NAME_labels.*"""
@@ -144,29 +144,15 @@ def _collect(layout: Layout, image_folder: Path, mask_folder: Path) -> None:
 def _pictures(layout: Layout, folder: Path, prefix: str) -> dict[str, Path]:
     """Picture files below a folder, links followed, hidden files left out."""
     found: dict[str, Path] = {}
-    visited: set[str] = set()
-    for place, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
-        real = os.path.realpath(place)
-        if real in visited:  # a link that leads back to its own parent
-            folders.clear()
+    for path in files_below(folder):
+        if path.name.lower() in {"thumbs.db", "desktop.ini"}:
             continue
-        visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        for file in sorted(files):
-            path = Path(place) / file
-            if file.startswith(".") or file.lower() in {"thumbs.db", "desktop.ini"}:
-                continue
-            if path.suffix.lower() not in ENDINGS:
-                layout.unread.append(path)
-                continue
-            name = prefix + composed(path.relative_to(folder).with_suffix("").as_posix())
-            if name in found:
-                layout.twins.append(path)
-            else:
-                found[name] = path
+        if path.suffix.lower() not in ENDINGS:
+            layout.unread.append(path)
+            continue
+        name = prefix + composed(path.relative_to(folder).with_suffix("").as_posix())
+        if name in found:
+            layout.twins.append(path)
+        else:
+            found[name] = path
     return found
-
-
-def _raise(error: OSError) -> None:
-    # os.walk leaves out what it cannot open, and its pictures with it, unless told to raise.
-    raise error
