@@ -54,7 +54,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         except OSError as error:
             raise RunError(
                 f"{path} of {step} cannot be written ({error.strerror}; it takes {buffer.tell() / 1e6:.0f} MB, "
-                f"{shutil.disk_usage(path.parent).free / 1e6:.0f} MB are free): {kept(path)}"
+                f"{shutil.disk_usage(path.parent).free / 1e6:.0f} MB are free): free some disk; {kept(path)}"
             ) from error
 
 

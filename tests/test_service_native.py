@@ -73,12 +73,14 @@ def test_the_client_gets_json_as_a_dictionary(client, photo):
 
 def test_the_asynchronous_client_works_too(served, photo, picture_labels):
     async def ask():
-        async with AsyncHTTPClient(served) as client:
-            label_map, answer = await asyncio.gather(client.segment(image=photo), client.segment_json(image=photo))
+        # A client closes the files of all of its calls when one of them ends: calls at once need a client each.
+        async with AsyncHTTPClient(served) as first, AsyncHTTPClient(served) as second:
+            label_map, answer = await asyncio.gather(first.segment(image=photo), second.segment_json(image=photo))
             with Image.open(label_map) as image:
                 np.testing.assert_array_equal(np.asarray(image), picture_labels)
             assert answer["height"] == 50
-        client._temp_dir.cleanup()
+        for client in (first, second):
+            client._temp_dir.cleanup()
 
     asyncio.run(ask())
 
