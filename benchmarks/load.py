@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.clients import Answer, Answers, Plan, ask
-from benchmarks.record import circumstances, given, options, report
 from benchmarks.server import serving
+from benchmarks.service_page import SERVICE, options, run_of
 from data.sources.shapes import ShapesSource
 from service.settings import Settings
 
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--overload-seconds", type=float, help="of four times the load")
     chosen = parser.parse_args()
     seconds = chosen.seconds or (3.0 if chosen.quick else 20.0)
-    run = circumstances("load", chosen.bundle, given(chosen))
+    run = run_of("load", chosen)
     with serving(chosen.bundle) as server:
         found = measure(
             server,
@@ -177,7 +177,7 @@ def main() -> None:
             seconds,
             chosen.overload_seconds or (8.0 if chosen.quick else 30.0),
         )
-    report("load", {"run": run, **found}, chosen.out)
+    SERVICE.report("load", {"run": run, **found}, chosen.out)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from PIL import Image
 
-from benchmarks.record import circumstances, given, options, report
 from benchmarks.server import serving
+from benchmarks.service_page import SERVICE, options, run_of
 from data.sources.shapes import ShapesSource
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--megapixels", type=float, nargs="+", default=MEGAPIXELS)
     chosen = parser.parse_args()
-    run = circumstances("memory", chosen.bundle, given(chosen))
+    run = run_of("memory", chosen)
     rows = [measure(chosen.bundle, size, 1 if chosen.quick else ROUNDS) for size in chosen.megapixels]
     met = max(row["peak_mb"] for row in rows) < TARGET_MB
-    report("memory", {"run": run, "rows": rows, "target_mb": TARGET_MB, "met": met}, chosen.out)
+    SERVICE.report("memory", {"run": run, "rows": rows, "target_mb": TARGET_MB, "met": met}, chosen.out)
 
 
 if __name__ == "__main__":

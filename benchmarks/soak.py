@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.clients import Plan, ask
-from benchmarks.record import circumstances, given, options, report
 from benchmarks.server import serving
+from benchmarks.service_page import SERVICE, options, run_of
 from data.sources.shapes import ShapesSource
 
 if TYPE_CHECKING:
@@ -118,10 +118,10 @@ def main() -> None:
     parser.add_argument("--requests", type=int, help="10000, or 1500 with --quick")
     parser.add_argument("--warm-up", type=int, default=WARM_UP, help="requests before the first sample")
     chosen = parser.parse_args()
-    run = circumstances("soak", chosen.bundle, given(chosen))
+    run = run_of("soak", chosen)
     with serving(chosen.bundle) as server:
         found = measure(server, chosen.requests or (1500 if chosen.quick else 10_000), chosen.warm_up)
-    report("soak", {"run": run, **found}, chosen.out)
+    SERVICE.report("soak", {"run": run, **found}, chosen.out)
 
 
 if __name__ == "__main__":

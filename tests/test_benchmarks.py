@@ -1,4 +1,4 @@
-"""The service's benchmarks: each runs from end to end on a small bundle, and its page tells what was found."""
+"""The benchmarks of the service: each runs from end to end on a small bundle, and its page tells what was found."""
 
 import json
 import subprocess
@@ -10,7 +10,9 @@ import pytest
 
 from benchmarks.clients import Answer, Answers
 from benchmarks.load import overload
-from benchmarks.record import given, options, page
+from benchmarks.performance_page import PERFORMANCE
+from benchmarks.record import given
+from benchmarks.service_page import SERVICE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -70,7 +72,7 @@ def test_the_page_tells_each_part_with_its_command_commit_and_verdict():
         "machine": "a processor", "load_before": 0.1, "versions": {"bentoml": "1.4"},
     }  # fmt: skip
     row = {"megapixels": 100, "body_mb": 30, "peak_mb": 1300, "idle_mb": 300, "seconds": 9, "ms_a_megapixel": 90}
-    text = page({"memory": {"run": run, "rows": [row], "target_mb": 1200, "met": False}})
+    text = SERVICE.text({"memory": {"run": run, "rows": [row], "target_mb": 1200, "met": False}})
     assert "python -m benchmarks.memory BUNDLE" in text
     assert "Commit `abc123`" in text
     assert "| 100 | 30.0 | 1300 | 300 | 9.00 | 90 |" in text
@@ -79,9 +81,10 @@ def test_the_page_tells_each_part_with_its_command_commit_and_verdict():
 
 
 @pytest.mark.parametrize("bundle", ["/some/where/bundle", "/some/where/bundle/", "./runs//mine"])
-def test_the_command_that_is_told_has_no_path_of_the_machine(bundle, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["load", bundle, "--quick", "--out", "/some/where"])
-    assert given(options("").parse_args()) == ["--quick"]
+def test_the_command_that_is_told_has_no_path_of_the_machine(bundle):
+    stand_ins = {"--out": "", "--run": "RUN"}
+    assert given([bundle, "--quick", "--out", "/some/where"], stand_ins, Path(bundle)) == ["--quick"]
+    assert given(["--run=/some/where", "--out=/there", "--quick"], stand_ins) == ["--run", "RUN", "--quick"]
 
 
 def test_one_accepted_answer_that_comes_too_late_misses_the_target():
@@ -95,7 +98,7 @@ def test_one_accepted_answer_that_comes_too_late_misses_the_target():
     assert not broken["only_200_and_503"]
 
 
-def test_the_page_in_the_docs_is_what_its_figures_give():
+@pytest.mark.parametrize("page", [SERVICE, PERFORMANCE], ids=lambda page: page.name)
+def test_the_page_in_the_docs_is_what_its_figures_give(page):
     folder = ROOT / "docs" / "results"
-    parts = json.loads((folder / "service.json").read_text())
-    assert (folder / "service.md").read_text() == page(parts)
+    assert (folder / f"{page.name}.md").read_text() == page.text(page.read(folder))

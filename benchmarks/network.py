@@ -1,0 +1,129 @@
+"""The network that is measured: a training's, or one with seeded random weights; as a bundle and in torch.
+
+    python -m benchmarks.network FOLDER
+
+writes the bundle of the seeded one: FCN-8s on the default encoder, 11 classes.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.record import told_bundle
+from data.errors import FcnError, RunError
+from data.labels import LabelMap
+from model.config import ModelConfig
+from model.run import Run, checkpoint_sha256
+from model.runtime.bundle import Bundle, Manifest, read_bundle, write_bundle
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from model.fcn import FCN
+
+HEIGHT, WIDTH, CLASSES, THREADS = 384, 480, 11, 2
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The network that all parts measure.
+
+    Attributes:
+        bundle: As the product runs it.
+        run: Its training; None where there is none.
+        seeded: Whether it is ``seeded_network``.
+    """
+
+    bundle: Bundle
+    run: Run | None = None
+    seeded: bool = False
+
+    @property
+    def name(self) -> str:
+        """For the page."""
+        return told_bundle(self.bundle.root)
+
+    def network(self) -> FCN:
+        """The same network in torch, in evaluation mode.
+
+        Raises:
+            RunError: there is only a bundle, which holds none, or no such checkpoint.
+        """
+        if self.seeded:
+            return seeded_network()
+        if self.run is None:
+            raise RunError("--bundle alone holds no network for torch, which is measured beside it: add --run RUN")
+        return self.run.network(_checkpoint(self.bundle))
+
+
+def seeded_network() -> FCN:
+    """FCN-8s on the default encoder, 11 classes; the same weights in every process."""
+    import torch  # noqa: PLC0415  not every part needs it, and it is large
+
+    from model.task import make_network  # noqa: PLC0415
+
+    torch.manual_seed(0)
+    return make_network(ModelConfig(), CLASSES).eval()
+
+
+def write_seeded(folder: Path) -> Bundle:
+    """Its bundle."""
+    from model.export import to_onnx  # noqa: PLC0415  imports torch
+
+    labels = LabelMap.from_names([f"class {index}" for index in range(CLASSES)])
+    config = ModelConfig()
+    manifest = Manifest(
+        name=f"seeded-fcn{config.finest_stride}s",
+        labels=labels,
+        stride=32,
+        encoder=config.encoder,
+        upsampler=config.upsampler,
+        finest_stride=config.finest_stride,
+        model_sha256="",
+        scores={},
+        provenance={},
+        created="2026-01-01T00:00:00+00:00",
+    )
+    return write_bundle(folder, to_onnx(seeded_network()), manifest)
+
+
+@contextmanager
+def subject(chosen: argparse.Namespace) -> Iterator[Subject]:
+    """The network that a command line names, while the block runs.
+
+    A fault of the command line's ends in one line, before anything is measured.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            yield _open(chosen, Path(place))
+        except FcnError as error:
+            sys.exit(str(error))
+
+
+def _open(chosen: argparse.Namespace, place: Path) -> Subject:
+    if chosen.run is None and chosen.bundle is not None:
+        return Subject(read_bundle(chosen.bundle))
+    if chosen.run is None:
+        return Subject(read_bundle(chosen.seeded) if chosen.seeded else write_seeded(place / "bundle"), seeded=True)
+    run, bundle = Run.open(chosen.run), read_bundle(chosen.bundle or chosen.run / "bundle")
+    which = _checkpoint(bundle)
+    if bundle.manifest.provenance.get("checkpoint_sha256") != checkpoint_sha256(run.checkpoint(which)):
+        raise RunError(
+            f"{bundle.root} was not made of {run.checkpoint(which)}: unequal networks are not compared; "
+            "export the run again, or give the bundle that was made of it with --bundle"
+        )
+    return Subject(bundle, run)
+
+
+def _checkpoint(bundle: Bundle) -> str:
+    return str(bundle.manifest.provenance.get("checkpoint", "best"))
+
+
+if __name__ == "__main__":
+    write_seeded(Path(sys.argv[1]))

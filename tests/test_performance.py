@@ -1,0 +1,114 @@
+"""`make bench`: each part runs from end to end at a toy's size, and the page tells its figures and verdicts."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.figures import Part, Row, Table, Target
+from benchmarks.performance import run_part
+from benchmarks.performance_page import PERFORMANCE, lines
+
+ROOT = Path(__file__).resolve().parent.parent
+RUN = {
+    "command": "python -m benchmarks.engines", "commit": "abc123", "date": "2026-01-01", "bundle": "mine",
+    "machine": "a processor", "load_before": 0.1, "versions": {"bentoml": "1.4"},
+}  # fmt: skip
+PAGE = dataclasses.replace(PERFORMANCE, parts={name: (name.title(), lines) for name in ("engines", "folder", "more")})
+
+
+def run(name, out, *options, **environment):
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--out", str(out), *options]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((out / "performance.json").read_text())[name]
+
+
+def part(*targets, tables=()):
+    return Part("This beside that.", tables, targets)
+
+
+def test_a_target_is_met_on_its_own_side_alone_and_at_the_bound_itself():
+    assert Target("a", 0.25, 0.25, at_most=True).met
+    assert Target("a", 0.2501, 0.25, at_most=True).met is False
+    assert Target("a", 0.9, 0.9, at_most=False).met
+    assert Target("a", 0.8999, 0.9, at_most=False).met is False
+    assert Target("a", None, 0.9, at_most=False).met is None
+
+
+def test_a_row_has_the_median_and_what_lies_between_a_tenth_and_nine_tenths():
+    row = Row.of("a", [5, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11])
+    assert (row.median, row.low, row.high) == (6, 2, 10)
+
+
+def test_the_page_tells_rows_ratios_and_verdicts_and_what_all_parts_share_once():
+    rows = (Row("ours", 10.0, 9.0, 11.0), Row("theirs", 40.0, 38.0, 44.0, 0.25), Row("no", None, note="no compiler"))
+    first = part(
+        Target("ours / theirs", 0.25, 0.3, at_most=True),
+        Target("rate", 5.0, 8.0, at_most=False, unit="pictures/s"),
+        Target("points", None, 0.1, at_most=True, note="no run"),
+        tables=(Table("ms", rows, "ours / it"),),
+    )
+    parts = {name: first.figures({**RUN, "command": f"run {name}"}) for name in ("engines", "folder")}
+    text = PAGE.text(parts)
+    assert "| theirs | 40.0 (38.0–44.0) | 0.250 | |" in text
+    assert "| no | – | | no compiler |" in text
+    assert "- ours / theirs: 0.250, at most 0.3: met." in text
+    assert "- rate: 5.00 pictures/s, at least 8 pictures/s: **missed**." in text
+    assert "- points: at most 0.1; not measured (no run)." in text
+    assert "2 of 4 measured targets are met; 2 were not measured." in text
+    assert text.count("Commit `abc123`") == 1
+    assert "run engines" in text
+    assert text.count("Not measured yet.") == 1
+
+
+def test_a_part_measured_again_takes_its_old_place_and_leaves_the_others(tmp_path):
+    for found in (1.0, 2.0):
+        for name in ("engines", "folder"):
+            target = Target("a", found if name == "engines" else 1.0, 1.5, at_most=True)
+            PAGE.add(tmp_path, name, part(target).figures(RUN))
+    parts = PAGE.read(tmp_path)
+    assert [figures["targets"][0]["met"] for figures in parts.values()] == [False, True]
+    assert (tmp_path / "performance.md").read_text() == PAGE.text(parts)
+    assert "<svg" in (tmp_path / "performance.svg").read_text()
+
+
+def test_a_part_that_fails_or_takes_too_long_says_so_in_one_line(tmp_path):
+    assert "no-such-run is not a training run" in run_part("engines", ["--run", str(tmp_path / "no-such-run")], 60)
+    assert run_part("engines", ["--run", str(tmp_path)], 0.1) == "not done after 0 s"
+
+
+def test_the_driver_goes_on_after_a_part_that_failed_and_the_page_says_so(tiny_bundle, tmp_path):
+    command = [sys.executable, "-m", "benchmarks.performance", "--quick", "--out", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "--bundle", str(tiny_bundle.root), "--parts", "engines"],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Did not run: engines." in (tmp_path / "performance.md").read_text()
+    assert "add --run RUN" in json.loads((tmp_path / "performance.json").read_text())["engines"]["failed"]
+
+
+def test_engines_are_measured_beside_each_other_and_say_where_nothing_can_be_compiled(exported_run, tmp_path):
+    found = run(
+        "engines", tmp_path, "--run", str(exported_run.root), "--rounds", "2", "--size", "64", "96", "--compile",
+        CXX="no-such-compiler", TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "cache"),
+    )  # fmt: skip
+    rows = {row["name"]: row for row in found["tables"][0]["rows"]}
+    own = next(name for name in rows if name.startswith("ours"))
+    assert rows["torch.compile f32"]["median"] is None
+    assert "cannot be compiled here" in rows["torch.compile f32"]["note"]
+    ratio = rows[own]["median"] / rows["torch eager f32"]["median"]
+    assert rows["torch eager f32"]["ratio"] == pytest.approx(ratio)
+    targets = {target["what"]: target for target in found["targets"]}
+    assert targets["ours / torch eager f32"]["found"] == pytest.approx(ratio)
+    miou = targets["mIoU: f32 and default precision differ by"]
+    assert miou["found"] is not None
+    assert miou["found"] < 100
+    assert found["run"]["command"].startswith("python -m benchmarks.engines --quick --run RUN")
