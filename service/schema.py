@@ -88,6 +88,10 @@ class EngineCard(BaseModel):
 
     name: str = Field(examples=["openvino"])
     precision: str = Field(description="In force, never auto.", examples=["bf16"])
+    tail: str = Field(
+        description="Where the last upsampling is done: fused (compiled, after the network) or graph (inside it).",
+        examples=["fused"],
+    )
 
 
 class Limits(BaseModel):

@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from model.runtime.predictor import Predictor
     from service.options import SegmentOptions
 
-_EDITION: Final = "1"
+_EDITION: Final = "2"
 """Raised when the same question gets an answer of other bytes, as after a change of an encoder."""
 
 _TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 
 
 def model_mark(predictor: Predictor) -> str:
-    """What the answers of a model follow from beside the question: network, engine and precision."""
+    """What the answers of a model follow from beside the question: network, engine, precision and last step."""
     engine = predictor.engine
-    return f"{_EDITION} {predictor.bundle.manifest.model_sha256} {engine.name} {engine.precision}"
+    return f"{_EDITION} {predictor.bundle.manifest.model_sha256} {engine.name} {engine.precision} {engine.tail}"
 
 
 def answer_tag(picture: bytes, options: SegmentOptions, mark: str) -> str:

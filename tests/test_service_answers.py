@@ -211,7 +211,7 @@ def test_the_model_card_tells_labels_scores_engine_and_limits(client, tiny_bundl
     assert card["labels"][1] == {"id": 1, "name": "red", "colour": [255, 0, 0]}
     assert card["scores"]["miou"] == 0.75
     assert card["provenance"] == {"run": "tests/conftest.py"}
-    assert card["engine"] == {"name": "openvino", "precision": "f32"}
+    assert card["engine"] == {"name": "openvino", "precision": "f32", "tail": "graph"}
     assert card["limits"]["max_pixels"] == MAX_PIXELS
 
 

@@ -151,7 +151,7 @@ def test_the_built_bento_answers_a_form_and_a_raw_body(server, picture, picture_
 def test_the_built_bento_tells_its_model(server, tiny_bundle):
     card = httpx.get(f"{server.url}/v1/model", timeout=30).json()
     assert card["version"] == tiny_bundle.manifest.version
-    assert card["engine"] == {"name": "openvino", "precision": "f32"}
+    assert card["engine"] == {"name": "openvino", "precision": "f32", "tail": "graph"}
     assert card["limits"]["max_body_bytes"] == 3_000_000
 
 

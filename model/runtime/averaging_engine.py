@@ -10,8 +10,9 @@ import numpy as np
 
 from data.errors import BundleError, ConfigError
 from data.pixels import pad_to_multiple
-from model.runtime.engine import INPUT, OUTPUTS, check_images
+from model.runtime.engine import INPUT, check_images
 from model.runtime.openvino_engine import OpenVinoEngine
+from model.runtime.trunk import find_argmax
 from model.runtime.tta import average
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class AveragingEngine:
         return "openvino"
 
     @property
+    def tail(self) -> Literal["graph"]:
+        """The probabilities of all classes are what is averaged."""
+        return "graph"
+
+    @property
     def precision(self) -> Literal["f32", "bf16"]:
         """The precision in force."""
         return self._precision
@@ -106,13 +112,11 @@ def _with_probabilities(network: Any, bundle: Bundle) -> Any:  # noqa: ANN401 - 
     import openvino as ov  # noqa: PLC0415 - heavy
     from openvino import opset13 as ops  # noqa: PLC0415
 
-    node = network.output(OUTPUTS[0]).get_node()
-    while node.get_type_name() != "TopK":  # OpenVINO's argmax
-        if not node.get_input_size():
-            raise BundleError(f"{bundle.model_path} has no argmax before its label map: export the run again")
-        node = node.input_value(0).get_node()
-    axis = node.get_attributes()["axis"]
-    probabilities = ops.softmax(node.input_value(0), axis)
+    argmax = find_argmax(network)
+    if argmax is None:
+        raise BundleError(f"{bundle.model_path} has no argmax before its label map: export the run again")
+    axis = argmax.get_attributes()["axis"]
+    probabilities = ops.softmax(argmax.input_value(0), axis)
     if axis != 1:
         probabilities = ops.transpose(probabilities, np.asarray([0, 3, 1, 2]))
     own_size = ops.parameter([2], np.int64, name="own_size")

@@ -74,6 +74,15 @@ class Engine(Protocol):
         """The precision in force, never ``auto``."""
         ...
 
+    @property
+    def tail(self) -> Literal["fused", "graph"]:
+        """Where the last upsampling, the argmax and the confidence are worked out.
+
+        ``fused``: in one compiled step after the network, which never holds the scores of all classes at the
+        picture's size. ``graph``: in the network's own graph, which does.
+        """
+        ...
+
     def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Label every pixel of a batch of pictures of one size.
 

@@ -57,6 +57,11 @@ class OnnxRuntimeEngine:
         """The precision in force."""
         return "f32"
 
+    @property
+    def tail(self) -> Literal["graph"]:
+        """The graph is run to its end."""
+        return "graph"
+
     def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Label a batch; see ``Engine.run``. A session may be run from several threads at once."""
         check_images(images, self._stride)

@@ -13,7 +13,10 @@ import numpy as np
 from data.errors import ConfigError
 from model.runtime.engine import INPUT, OUTPUTS, check_images, check_interface, not_a_network
 from model.runtime.processors import usable_processors
+from model.runtime.requests import Requests
 from model.runtime.shapes import FrequentShapes
+from model.runtime.tail import DenseTail, FilterTail, compiled, phase_kernels
+from model.runtime.trunk import convolution, cut
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from model.runtime.bundle import Bundle
     from model.runtime.engine import EngineConfig, EngineName
     from model.runtime.shapes import Shape
+    from model.runtime.tail import Tail
+    from model.runtime.trunk import Trunk
 
 LARGEST_COMPILED: Final = 1 << 20
 """Most pixels of a batch whose shape is compiled for: above, the gain is lost in the rest and the memory is not."""
@@ -39,6 +44,9 @@ class OpenVinoEngine:
     holds memory. So every shape is run by the network for all shapes at first; ``FrequentShapes`` says
     when a small one has come back often enough to be compiled for. The caller who meets that moment
     waits for it; others go on meanwhile.
+
+    The network is run up to its coarse scores where its end is an upsampling that ``tail`` knows: that step takes
+    half of the time or more inside the graph, and holds the scores of all classes at the picture's size.
 
     Args:
         bundle: Checked bundle.
@@ -75,7 +83,6 @@ class OpenVinoEngine:
             self._properties["ENABLE_CPU_PINNING"] = "NO"
         try:
             self._network = self._core.read_model(bundle.model_path)
-            self._any_shape = _Compiled(self._core.compile_model(self._network, "CPU", self._properties))
         except Exception as error:
             raise not_a_network(bundle, error) from error
         check_interface(
@@ -83,6 +90,13 @@ class OpenVinoEngine:
             (f"{port.any_name} {port.element_type.to_dtype().name}" for port in self._network.inputs),
             (f"{port.any_name} {port.element_type.to_dtype().name}" for port in self._network.outputs),
         )
+        try:
+            trunk = cut(self._network) if compiled() else None
+            self._run_network = self._network if trunk is None else trunk.network
+            self._tail = None if trunk is None else self._tail_of(trunk, max(1, threads // config.streams))
+            self._any_shape = _Compiled(self.compile(self._run_network), self._tail)
+        except Exception as error:
+            raise not_a_network(bundle, error) from error
         self._stride = bundle.manifest.stride
         self._by_shape: dict[Shape, _Compiled] = {}
         self._compiling: set[Shape] = set()
@@ -98,6 +112,11 @@ class OpenVinoEngine:
     def precision(self) -> Literal["f32", "bf16"]:
         """The precision in force."""
         return self._precision
+
+    @property
+    def tail(self) -> Literal["fused", "graph"]:
+        """Where the last upsampling is worked out; see ``Engine.tail``."""
+        return "graph" if self._tail is None else "fused"
 
     @property
     def compiled_shapes(self) -> list[Shape]:
@@ -144,28 +163,34 @@ class OpenVinoEngine:
         return self._core.compile_model(network, "CPU", self._properties)
 
     def _compile(self, shape: Shape) -> _Compiled:
-        network = self.network()
+        network = self._run_network.clone()
         network.reshape({INPUT: list(shape)})
-        return _Compiled(self.compile(network))
+        return _Compiled(self.compile(network), self._tail)
+
+    def _tail_of(self, trunk: Trunk, threads: int) -> Tail:
+        if trunk.kernels.ndim == 3:
+            return FilterTail(trunk.kernels, trunk.factor, threads)
+        requests = Requests(self.compile(convolution(phase_kernels(trunk.kernels))))
+        return DenseTail(lambda padded: requests.infer({"scores": padded}), trunk.factor)
 
 
 class _Compiled:
-    """A compiled network and its idle requests: one request runs one picture at a time."""
+    """A compiled network, and its last step if that is not inside."""
 
-    def __init__(self, network: Any) -> None:  # noqa: ANN401 - openvino.CompiledModel; the package has no types
-        self._network = network
-        self._idle: list[Any] = []  # append and pop of a list are atomic
+    def __init__(self, network: Any, tail: Tail | None) -> None:  # noqa: ANN401 - openvino.CompiledModel
+        self._requests = Requests(network)
+        self._tail = tail
 
     def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        try:
-            request = self._idle.pop()
-        except IndexError:
-            request = self._network.create_infer_request()
-        # share_inputs spares a copy; outputs are copied, as the request's own tensors are overwritten next time.
-        answers = request.infer({INPUT: np.ascontiguousarray(images)}, share_inputs=True, share_outputs=False)
-        label_map, confidence = (answers[name] for name in OUTPUTS)
-        self._idle.append(request)
-        return label_map, confidence
+        with self._requests.infer({INPUT: np.ascontiguousarray(images)}) as answers:
+            if self._tail is None:
+                label_maps, confidences = (np.array(answers[name]) for name in OUTPUTS)
+                return label_maps, confidences
+            labelled = [self._tail.run(scores) for scores in answers[0]]
+        if len(labelled) == 1:
+            return labelled[0][0][None], labelled[0][1][None]
+        label_maps, confidences = map(np.stack, zip(*labelled, strict=True))
+        return label_maps, confidences
 
 
 @cache

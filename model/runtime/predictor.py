@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from model.runtime.bundle import Bundle
     from model.runtime.engine import Engine, EngineConfig
     from model.runtime.tta import TtaConfig
+
+SCORES_BYTES: Final = 512 << 20
+"""Of the scores of all classes of one tile, where the graph holds them: tiles are made smaller where there are many."""
 
 OVERLAP: Final = 256
 """Pixels that neighbouring tiles share, at least, where the tiles are large enough for it."""
@@ -78,6 +82,9 @@ class Predictor:
             max_tile = largest_tile(max_tile, tta, bundle.manifest.labels.num_classes)
         else:
             self.engine = open_engine(bundle, config)
+            if self.engine.tail == "graph":
+                scores = 4 * bundle.manifest.labels.num_classes
+                max_tile = min(max_tile, max(stride, math.isqrt(SCORES_BYTES // scores)))
         self._stride = stride
         self._max_tile = max_tile - max_tile % stride
         self._overlap = overlap
