@@ -84,9 +84,9 @@ class RayWorkers:
         with connected(self.address) as ray:
             threads = config.threads or min(_THREADS, *(int(n["Resources"].get("CPU", 0)) for n in ray.nodes()))
             here = replace(labelling, out=labelling.out.absolute())
-            task = _Task(
-                bundle.root.absolute(), bundle.manifest.version, replace(config, threads=max(1, threads)), here
-            )
+            # An actor has few threads, and labels one picture after the other.
+            own = replace(config, threads=max(1, threads), streams=1)
+            task = _Task(bundle.root.absolute(), bundle.manifest.version, own, here)
             portion = [first, *islice(todo, _PORTION - 1)]
             while portion:
                 lost = yield from _label(task, portion, _BLOCK)

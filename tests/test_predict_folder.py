@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import time
+from threading import Barrier, Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,9 @@ from data.pixels import ENDINGS
 from model.runtime.bundle import write_bundle
 from model.runtime.engine import EngineConfig
 from model.runtime.folder import FolderSummary, predict_folder
+from model.runtime.labelling import Labelling
 from model.runtime.pictures import find_pictures
+from model.runtime.predictor import Predictor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -278,3 +282,58 @@ def test_every_ending_that_a_data_set_may_have_is_found(tmp_path: Path) -> None:
     for ending in (*ENDINGS, ".txt", ".svg"):
         (tmp_path / f"picture{ending.upper()}").touch()
     assert {found.path.suffix.lower() for found in find_pictures(tmp_path)} == ENDINGS
+
+
+class Slow:
+    """A predictor that answers with the real one's answers, and watches how it is called."""
+
+    def __init__(self, predictor: Predictor, together: int, tiles: int = 1) -> None:
+        self._predictor = predictor
+        self._barrier = Barrier(together)
+        self._tiles = tiles
+        self.begun = Event()
+        self.tiles_done = 0
+
+    def predict(self, image: NDArray[np.uint8], before_tile: Any) -> Any:
+        self.begun.set()
+        self._barrier.wait(timeout=20)  # broken, and so an error, where fewer come
+        for _ in range(self._tiles):
+            before_tile()
+            time.sleep(0.01)
+            self.tiles_done += 1
+        return self._predictor.predict(image)
+
+
+def test_as_many_pictures_are_in_the_network_at_once_as_the_engine_has_streams(
+    tiny_bundle: Bundle, tmp_path: Path, picture: NDArray[np.uint8]
+) -> None:
+    for index in range(6):
+        save(tmp_path / "pictures" / f"{index}.png", np.roll(picture, index, axis=1))
+    found = list(find_pictures(tmp_path / "pictures"))
+    predictor = Predictor(tiny_bundle, F32)
+    answers = []
+    for out, used, at_once in (("one", predictor, 1), ("two", Slow(predictor, together=2), 2)):
+        labelling = Labelling(tiny_bundle.manifest.labels, tmp_path / out, 0.5)
+        assert [entry.picture for entry in labelling.run(found, used, at_once)] == [each.name for each in found]
+        answers.append({name: (tmp_path / out / name).read_bytes() for name in files(tmp_path / out)})
+    assert answers[0] == answers[1]
+    assert len(answers[0]) == 12
+
+
+def test_a_run_that_is_broken_off_leaves_a_large_picture_at_its_next_tile(
+    tiny_bundle: Bundle, tmp_path: Path, picture: NDArray[np.uint8]
+) -> None:
+    for name in "abc":
+        save(tmp_path / "pictures" / f"{name}.png", picture)
+    slow = Slow(Predictor(tiny_bundle, F32), together=1, tiles=2000)
+    running = Labelling(tiny_bundle.manifest.labels, tmp_path / "out", None)
+
+    def interrupted() -> Any:
+        yield from find_pictures(tmp_path / "pictures")
+        assert slow.begun.wait(20)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(running.run(interrupted(), slow))
+    assert slow.tiles_done < 2000
+    assert not files(tmp_path / "out")

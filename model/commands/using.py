@@ -57,7 +57,7 @@ def predict(
     overwrite: bool = False,
     format: FolderFormat = "png",
     label_studio: LabelStudioConfig = LabelStudioConfig(),
-    engine: EngineConfig = EngineConfig(),
+    engine: EngineConfig = EngineConfig(streams=2),
     tta: TtaConfig = TtaConfig(),
     cluster: str | None = None,
 ) -> int:
@@ -73,7 +73,7 @@ def predict(
         format: What else to write for another tool: cvat (Segmentation mask 1.1), coco (one JSON file) or
             label-studio (tasks with predictions).
         label_studio: Names in a project of Label Studio.
-        engine: How the network is run.
+        engine: How the network is run; as many pictures side by side as it has streams.
         tta: Test-time augmentation, such as --tta.flip --tta.scales 0.75,1,1.25: slower by more than the number of
             its passes; fcn evaluate tells what it brings and costs. The service has none of it.
         cluster: Label by Ray, with engine.threads processors an actor (2 by default): local for this machine alone,

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from data.errors import ConfigError
 from model.runtime.bundle import read_bundle
-from model.runtime.engine import DEFAULT_CONFIG
+from model.runtime.engine import EngineConfig
 from model.runtime.exports import refuse_export, write_export
 from model.runtime.formats import LabelStudioConfig
 from model.runtime.journal import ANSWERS, open_journal
@@ -33,12 +33,15 @@ if TYPE_CHECKING:
     from rich.progress import Task
 
     from model.runtime.bundle import Bundle
-    from model.runtime.engine import EngineConfig
     from model.runtime.formats import FolderFormat
     from model.runtime.journal import Journal
     from model.runtime.labelling import Outcome
     from model.runtime.pictures import Picture
     from model.runtime.tta import TtaConfig
+
+FOLDER_CONFIG: Final = EngineConfig(streams=2)
+"""Two pictures at a time take less than one after the other: while one is in a step that few threads share, or waits to
+be handed on, the other goes on."""
 
 _LOOKING: Final = 16
 """Threads that look whether pictures are done: on a disk over the network each look is a wait."""
@@ -70,7 +73,7 @@ class Workers(Protocol):
 
 
 class ThisProcess:
-    """Labels one picture after the other."""
+    """Labels as many pictures side by side as the engine has streams."""
 
     def label(
         self, todo: Iterator[Picture], bundle: Bundle, config: EngineConfig, labelling: Labelling
@@ -78,9 +81,10 @@ class ThisProcess:
         """See ``Workers``."""
         pictures = list(todo)  # all at once, so that the progress bar knows its end
         if pictures:
-            predictor = Predictor(bundle, config, tta=labelling.tta)
+            at_once = 1 if labelling.tta.active else config.streams  # an averaging engine lets its callers take turns
+            predictor = Predictor(bundle, replace(config, streams=at_once), tta=labelling.tta)
             predictor.warm_up()
-            for outcome in labelling.run(pictures, predictor):
+            for outcome in labelling.run(pictures, predictor, at_once):
                 yield [outcome]
 
 
@@ -110,7 +114,7 @@ def predict_folder(
     bundle_path: Path,
     pictures: Path,
     out: Path,
-    config: EngineConfig = DEFAULT_CONFIG,
+    config: EngineConfig = FOLDER_CONFIG,
     *,
     overlay: bool = True,
     opacity: float = 0.5,

@@ -1,11 +1,12 @@
-"""Labelling: pictures to answers on the disk, one after the other, while others are read and written."""
+"""Labelling: pictures to answers on the disk, one or a few at a time, while others are read and written."""
 
 from __future__ import annotations
 
 import io
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING, Final
 
 from PIL import Image
@@ -73,18 +74,31 @@ class Labelling:
     opacity: float | None
     tta: TtaConfig = PLAIN
 
-    def run(self, todo: Iterable[Picture], predictor: Predictor) -> Iterator[Outcome]:
+    def run(self, todo: Iterable[Picture], predictor: Predictor, at_once: int = 1) -> Iterator[Outcome]:
         """Label pictures; what is yielded is on the disk.
 
         Args:
             todo: Pictures, taken as their turn comes.
             predictor: The network.
+            at_once: Pictures that it labels side by side: the streams of its engine.
 
         Yields:
             What became of each: an entry for the journal, or why there is none.
         """
+        looking: deque[tuple[Picture, os.stat_result, NDArray[np.uint8], Future[Segmentation]]] = deque()
         writing: deque[Future[Entry]] = deque()
-        readers, writers = ThreadPoolExecutor(_AHEAD), ThreadPoolExecutor(_AHEAD)
+        readers, lookers, writers = (ThreadPoolExecutor(threads) for threads in (_AHEAD, at_once, _AHEAD))
+        stop = Event()
+
+        def before_tile() -> None:
+            if stop.is_set():
+                raise CancelledError
+
+        def write(most: int) -> None:
+            while len(looking) > most:
+                picture, status, image, answer = looking.popleft()
+                writing.append(writers.submit(self._write, picture, status, image, answer.result()))
+
         try:
             for picture, reading in _ahead(todo, readers):
                 try:
@@ -92,16 +106,19 @@ class Labelling:
                 except ImageError as error:
                     yield Unread(picture.name, picture.path, str(error))
                 else:
-                    answer = predictor.predict(image)
-                    writing.append(writers.submit(self._write, picture, status, image, answer))
+                    looking.append((picture, status, image, lookers.submit(predictor.predict, image, before_tile)))
+                write(at_once)  # one more waits, so that the network does not wait for this thread
                 while len(writing) > _AHEAD:
                     yield writing.popleft().result()
+            write(0)
             while writing:
                 yield writing.popleft().result()
         finally:
-            # Also on Ctrl-C: what is being written is finished, what waits is not begun.
-            readers.shutdown(cancel_futures=True)
-            writers.shutdown(cancel_futures=True)
+            # Also on Ctrl-C: what is being written is finished, a large picture is left at its next tile, what waits is
+            # not begun.
+            stop.set()
+            for threads in (readers, lookers, writers):
+                threads.shutdown(cancel_futures=True)
 
     def _write(self, picture: Picture, status: os.stat_result, image: NDArray[np.uint8], answer: Segmentation) -> Entry:
         label_map = answer.label_map
