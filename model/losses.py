@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from data.labels import IGNORE_INDEX
+from data.samplers import rank_and_world
 from model.processes import share_of_all
 
 if TYPE_CHECKING:
@@ -70,12 +71,14 @@ class SegmentationLoss(nn.Module):
             A scalar; 0 where no pixel is labelled.
         """
         logits, target = logits.float(), target.long()
-        total = logits.sum() * 0.0  # joins the graph where every pixel is ignored
         labelled = target != IGNORE_INDEX
         weights = self.get_buffer("class_weights")
-        share = share_of_all(weights[target[labelled]].sum())
+        # Of a single process it is 1: looking up every pixel's weight would take as long as the cross-entropy itself.
+        shared = rank_and_world()[1] > 1
+        share = share_of_all(weights[target[labelled]].sum()) if shared else weights.new_ones(())
         if not bool(labelled.any()):
-            return total
+            return logits.sum() * 0.0  # joined to the graph all the same
+        total = logits.new_zeros(())
         if self._config.cross_entropy:
             total = total + self._config.cross_entropy * share * functional.cross_entropy(
                 logits, target, weight=weights, ignore_index=IGNORE_INDEX
@@ -90,4 +93,6 @@ class SegmentationLoss(nn.Module):
             coarse = target[:, rows, columns]
             if bool((coarse != IGNORE_INDEX).any()):
                 total = total + self._config.lovasz * self._lovasz(logits[:, :, rows, columns], coarse)
+            elif not total.requires_grad:
+                total = logits.sum() * 0.0
         return total

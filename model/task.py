@@ -18,6 +18,7 @@ from model.depthwise import use_fast_depthwise
 from model.fcn import FCN
 from model.losses import SegmentationLoss
 from model.metrics import Scores
+from model.phases import use_phases
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -62,6 +63,7 @@ class FCNTask(LightningModule):
         self._labels = labels
         self.network = make_network(config.model, labels.num_classes).to(memory_format=torch.channels_last)
         use_fast_depthwise(self.network)
+        use_phases(self.network)
         self.loss = SegmentationLoss(config.loss, label_counts)
         self.confusion = MulticlassConfusionMatrix(labels.num_classes, ignore_index=IGNORE_INDEX, validate_args=False)
 

@@ -23,6 +23,7 @@ from model.compare.training import train_arm, training_curve
 from model.compare.upsampling import train_upsamplers
 from model.dysample import DynamicSampler
 from model.losses import SegmentationLoss
+from model.phases import use_phases
 from model.provenance import git_commit
 from model.run import Run
 from model.trainer import worker_count
@@ -130,6 +131,7 @@ class Trials:
         stack = UpsamplerStack(arm.upsampler, self._classes, arm.stride)
         for ours, first in zip(stack.modules_in_order(), start.upsampler_modules(), strict=True):
             ours.load_state_dict(first.state_dict())
+        use_phases(stack)
         curve, seconds = train_upsamplers(
             stack,
             maps,
