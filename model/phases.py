@@ -2,8 +2,8 @@
 
 With kernel 2 s and stride s each output pixel sees 2 x 2 inputs, and which taps of the kernel meet them depends on its
 place within s x s alone: its phase. So the 2 x 2 neighbourhoods of a class times a 4 x s^2 matrix are all phases at
-once. Torch's transposed convolution with one kernel a class takes ten times as long in bf16 (8 maps of 11 classes, 40x48
-to 320x384: 72 ms forward and 87 back, against 8 and 21 on one processor).
+once. Torch's transposed convolution with one kernel a class takes six times as long in bf16 (8 maps of 11 classes,
+40x48 to 320x384, one processor: 72 ms forward and 87 back, against 8 and 21).
 """
 
 from __future__ import annotations

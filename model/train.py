@@ -30,6 +30,7 @@ from model.tracking import open_tracking, refuse_missing
 from model.trainer import best_score, end_children, make_trainer, precision, prepare_torch, silence, worker_count
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from lightning.pytorch import Callback, Trainer
@@ -39,13 +40,14 @@ if TYPE_CHECKING:
     from model.config import AugmentConfig, LoaderConfig, TrainConfig
 
 
-def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
+def train(config: TrainConfig, root: Path, *, resume: bool = False, watchers: Sequence[Callback] = ()) -> Run:
     """Train a network, or go on where an earlier run stopped.
 
     Args:
         config: The whole recipe.
         root: The run directory: new, or with ``resume`` one that exists.
         resume: Go on from ``last.ckpt``, or from the beginning where there is none yet.
+        watchers: Told what happens, beside those that every training has.
 
     Returns:
         The run, with best.ckpt and last.ckpt in it.
@@ -94,6 +96,7 @@ def train(config: TrainConfig, root: Path, *, resume: bool = False) -> Run:
     shown: list[Callback] = [
         EpochTable(run.metrics_file, labels),
         PredictionPictures(root / "predictions", val_split, labels),
+        *watchers,
     ]
     if is_first():
         shown += open_tracking(run, config, labels)
