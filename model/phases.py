@@ -43,6 +43,27 @@ class PhasedUpsampler(TransposedUpsampler):
             return super().forward(scores)
         return upsample_by_phases(scores, self.weight, self.scale_factor)
 
+    def at_cells(self, scores: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+        """What ``cells_of`` makes of the result, at some cells only, without computing the others."""
+        return torch.bmm(_neighbours(scores)[:, cells], _taps(self.weight, self.scale_factor))
+
+
+def cells_of(fine: torch.Tensor, scale_factor: int, fill: float) -> torch.Tensor:
+    """Cut fine maps into the cells between the coarse map's pixels: the pixels of one see the same 2 x 2 of those.
+
+    Args:
+        fine: Shape (N, C, s h, s w).
+        scale_factor: s, even.
+        fill: Of what lies beyond the border: the cells there are half outside.
+
+    Returns:
+        Shape (C, N (h + 1) (w + 1), s^2).
+    """
+    s, (count, classes, height, width) = scale_factor, fine.shape
+    padded = functional.pad(fine, [s // 2] * 4, value=fill)
+    cells = padded.view(count, classes, height // s + 1, s, width // s + 1, s)
+    return cells.permute(1, 0, 2, 4, 3, 5).reshape(classes, -1, s * s)
+
 
 def upsample_by_phases(scores: torch.Tensor, weight: torch.Tensor, scale_factor: int) -> torch.Tensor:
     """What ``TransposedUpsampler`` computes.
@@ -56,13 +77,25 @@ def upsample_by_phases(scores: torch.Tensor, weight: torch.Tensor, scale_factor:
         Shape (N, C, s h, s w).
     """
     s, (count, classes, height, width) = scale_factor, scores.shape
-    padded = functional.pad(scores, (1, 1, 1, 1), mode="replicate").transpose(0, 1)
     rows, columns = height + 1, width + 1
-    corners = [padded[:, :, top : top + rows, left : left + columns] for top in (0, 1) for left in (0, 1)]
-    neighbours = torch.stack(corners, dim=-1).reshape(classes, -1, 4)
-    # Tap t s + p of a kernel meets the input t back: the upper and left neighbours are the ones further back.
-    taps = weight.view(classes, 2, s, 2, s).flip(1, 3).transpose(2, 3).reshape(classes, 4, s * s)
-    phases = torch.bmm(neighbours, taps).view(classes, count, rows, columns, s, s)
+    phases = torch.bmm(_neighbours(scores), _taps(weight, s)).view(classes, count, rows, columns, s, s)
     fine = phases.permute(1, 0, 2, 4, 3, 5).reshape(count, classes, rows * s, columns * s)
     half = s // 2
     return fine[..., half : half + height * s, half : half + width * s]
+
+
+def _neighbours(scores: torch.Tensor) -> torch.Tensor:
+    """(N, C, h, w) to (C, N (h + 1) (w + 1), 4): the 2 x 2 neighbours of every cell, the edge repeated by one."""
+    height, width = scores.shape[-2:]
+    padded = functional.pad(scores, (1, 1, 1, 1), mode="replicate").transpose(0, 1)
+    corners = [padded[:, :, top : top + height + 1, left : left + width + 1] for top in (0, 1) for left in (0, 1)]
+    return torch.stack(corners, dim=-1).reshape(len(padded), -1, 4)
+
+
+def _taps(weight: torch.Tensor, scale_factor: int) -> torch.Tensor:
+    """(C, 1, 2 s, 2 s) to (C, 4, s^2).
+
+    Tap t s + p of a kernel meets the input t back: the upper and left neighbours are the ones further back.
+    """
+    s, classes = scale_factor, len(weight)
+    return weight.view(classes, 2, s, 2, s).flip(1, 3).transpose(2, 3).reshape(classes, 4, s * s)

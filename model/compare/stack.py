@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn import functional
 
+from data.labels import IGNORE_INDEX
+from model.phases import PhasedUpsampler, cells_of
 from model.upsample import make_upsampler
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ class UpsamplerStack(nn.Module):
         stages = 6 - finest_stride.bit_length()  # none for stride 32, one for 16
         self.stages = nn.ModuleList(make_upsampler(upsampler, num_classes, 2) for _ in range(stages))
         self.last = make_upsampler(upsampler, num_classes, finest_stride)
+        self.finest_stride = finest_stride
 
     def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
         """Fuse and upsample.
@@ -40,11 +44,43 @@ class UpsamplerStack(nn.Module):
         Returns:
             Logits, shape (N, C, H, W), sides multiples of 32.
         """
+        logits: torch.Tensor = self.last(self._fuse(maps))
+        return logits
+
+    def at_cells(self, maps: Sequence[torch.Tensor], cells: torch.Tensor) -> torch.Tensor:
+        """The same at some cells of the finest map; see ``model.phases.cells_of``.
+
+        Args:
+            maps: As above.
+            cells: Indices, shape (M,).
+
+        Returns:
+            Logits, shape (1, C, M, s^2), s the finest stride.
+        """
+        scores = self._fuse(maps)
+        if isinstance(self.last, PhasedUpsampler) and scores.device.type == "cpu":
+            return self.last.at_cells(scores, cells)[None]
+        return cells_of(self.last(scores), self.finest_stride, 0.0)[:, cells][None]
+
+    def targets_of(self, maps: Sequence[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
+        """What every cell is to be.
+
+        Args:
+            maps: As above.
+            target: Of the crops that the maps were made of, shape (N, H, W).
+
+        Returns:
+            Shape (1, cells, s^2); 255 beyond the crops.
+        """
+        s = self.finest_stride
+        below, right = (side * s - whole for side, whole in zip(maps[-1].shape[-2:], target.shape[-2:], strict=True))
+        return cells_of(functional.pad(target[:, None], (0, right, 0, below), value=IGNORE_INDEX), s, IGNORE_INDEX)
+
+    def _fuse(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
         scores = maps[0]
         for upsampler, finer in zip(self.stages, maps[1:], strict=True):
             scores = upsampler(scores) + finer
-        logits: torch.Tensor = self.last(scores)
-        return logits
+        return scores
 
     def modules_in_order(self) -> list[nn.Module]:
         """Every upsampler, from the coarsest to the last."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from model.compare.stack import UpsamplerStack
     from model.config import OptimiserConfig
     from model.losses import SegmentationLoss
+
+EVERY: Final = 8
+"""A step sees one of so many cells of its crops: some 100 000 pixels, more than a few thousand taps need."""
 
 
 def train_upsamplers(
@@ -60,10 +64,11 @@ def train_upsamplers(
         losses = []
         for chosen in np.array_split(order, batches):
             scores, target = maps.batch(chosen)
-            # The Lovasz term sees every second row and column: begun at the same corner each time, kernels take up
-            # that grid as a checkerboard.
-            row, column = random.integers(0, 2, size=2)
-            value = loss(stack(scores)[..., row:, column:], target[..., row:, column:])
+            targets = stack.targets_of(scores, target)
+            # By chance, and whole cells: on a grid of pixels, kernels would take it up as a checkerboard.
+            count = targets.shape[1]
+            cells = torch.from_numpy(random.permutation(count)[: math.ceil(count / EVERY)])
+            value = loss(stack.at_cells(scores, cells), targets[:, cells])
             if not bool(torch.isfinite(value)):
                 raise RunError(f"the loss is {value.item()} in epoch {epoch}: lower --optimiser.upsampler_rate")
             optimiser.zero_grad()
