@@ -9,7 +9,8 @@ import zipfile
 
 import pytest
 
-from data.downloads.unpack import unpack, zip_comment
+from data.archive import zip_comment
+from data.downloads.unpack import unpack
 from data.errors import DataError
 from tests.archives import tarred, zipped
 
@@ -130,5 +131,5 @@ def test_an_encrypted_zip_is_told(folder, tmp_path):
     for at in [i for i in range(len(data)) if data[i : i + 4] in (b"PK\1\2", b"PK\3\4")]:
         data[at + (8 if data[at + 2] == 1 else 6)] |= 1
     archive.write_bytes(bytes(data))
-    with pytest.raises(DataError, match=r"is damaged .*password"):
+    with pytest.raises(DataError, match=r"cannot be unpacked .*password"):
         unpack(archive, tmp_path / "out", "top")

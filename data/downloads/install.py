@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from data.archive import zip_comment
 from data.downloads.place import MARKER
 from data.downloads.transfer import Patience, transfer
-from data.downloads.unpack import unpack, zip_comment
+from data.downloads.unpack import unpack
 from data.errors import DataError
 
 if TYPE_CHECKING:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import stat
 import tempfile
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+from data.archive import unpack
 from data.errors import DataError
 from data.pixels import ENDINGS
 
@@ -47,49 +46,18 @@ def opened(export: Path, beside: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _unpack(archive: Path, folder: Path) -> None:
+def _unpack(export: Path, folder: Path) -> None:
+    limit = max(_LEAST_LIMIT, _MOST_RATIO * export.stat().st_size)
     try:
-        with zipfile.ZipFile(archive) as file:
-            members = [member for member in file.infolist() if _is_wanted(member, archive)]
-            total = sum(member.file_size for member in members)
-            limit = max(_LEAST_LIMIT, _MOST_RATIO * archive.stat().st_size)
-            if len(members) > _MOST_FILES or total > limit:
-                raise DataError(
-                    f"{archive} would become {len(members)} files of {total} bytes, over {_MOST_RATIO} times its size: "
-                    "that is no export of pictures; unpack it yourself if you trust it"
-                )
-            if total > shutil.disk_usage(folder).free:
-                raise DataError(f"{archive} needs {total >> 20} MiB unpacked, which {folder.parent} has not got free")
-            for member in members:
-                target = folder.joinpath(*PurePosixPath(member.filename).parts)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with file.open(member) as source, target.open("xb") as out:
-                    # No more than the size that was added up: what the file says of itself may be a lie.
-                    shutil.copyfileobj(source, out)
-                    if out.tell() != member.file_size:
-                        raise DataError(f"{archive}: {member.filename} is not of the size that the zip file says")
-    except FileExistsError as error:
-        raise DataError(f"{archive} holds {Path(error.filename).name} twice: export it again") from None
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
-        # RuntimeError is how zipfile asks for a password; zlib's own error is no subclass of any of these.
-        raise DataError(f"{archive} cannot be unpacked ({error}): download it again, without a password") from None
+        unpack(export, folder, _place, most_files=_MOST_FILES, most_bytes=limit)
+    except DataError as error:
+        raise DataError(
+            f"{error}; export it again, or unpack it yourself if you trust it and give the folder"
+        ) from error
     except OSError as error:
-        raise DataError(f"{archive} cannot be unpacked: {error.strerror or error}") from None
-    except Exception as error:
-        raise DataError(f"{archive} is damaged ({error}): download it again") from error
+        raise DataError(f"{export} cannot be unpacked: {error.strerror or error}") from None
 
 
-def _is_wanted(member: zipfile.ZipInfo, archive: Path) -> bool:
-    """Whether a member is a file that an import could need.
-
-    Raises:
-        DataError: it would be written outside its folder, or is a link.
-    """
-    name = member.filename
-    path = PurePosixPath(name)
-    if name.startswith("/") or "\\" in name or ":" in path.parts[0] or ".." in path.parts or "\0" in name:
-        raise DataError(f"{archive} holds {name!r}, which leads out of its folder: it is not to be trusted")
-    mode = member.external_attr >> 16
-    if mode and stat.S_ISLNK(mode):
-        raise DataError(f"{archive} holds a link, {name!r}: exports have none")
-    return not member.is_dir() and "__MACOSX" not in path.parts and path.suffix.lower() in ENDINGS | _TEXTS
+def _place(path: PurePosixPath) -> PurePosixPath | None:
+    """Files that an import could need stay where they are."""
+    return path if "__MACOSX" not in path.parts and path.suffix.lower() in ENDINGS | _TEXTS else None
