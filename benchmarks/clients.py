@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
 """For the process to begin, and for the last answers to come."""
+BOUNDARY = "a-picture-of-the-benchmark"
 AT_ONCE = 2000
 """Open requests under way at most, so that a server that hangs cannot fill the memory here."""
 
@@ -44,6 +45,8 @@ class Plan:
         rate: Arrivals a second.
         requests: How many at most; 0 for as many as the time allows.
         seed: Of the choice of bodies and the moments of arrival.
+        path: Where the bodies are sent.
+        part: Name of the part of a form that holds the body; empty sends the body as it is.
     """
 
     url: str
@@ -53,6 +56,8 @@ class Plan:
     rate: float = 0.0
     requests: int = 0
     seed: int = 0
+    path: str = "/v1/segment"
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,8 @@ def _carry_out(plan: Plan) -> dict[str, Any]:
     from locust import FastHttpUser, task  # noqa: PLC0415
     from locust.env import Environment  # noqa: PLC0415
 
-    bodies = {path.name: path.read_bytes() for path in sorted(Path(plan.folder).iterdir())}
+    bodies = {path.name: _body(path.read_bytes(), plan.part) for path in sorted(Path(plan.folder).iterdir())}
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}" if plan.part else "application/octet-stream"}
     names = list(bodies)
     draws = random.Random(plan.seed)  # noqa: S311  not for secrets
     found: list[tuple[float, float, float, int, float, str]] = []
@@ -140,7 +146,7 @@ def _carry_out(plan: Plan) -> dict[str, Any]:
     def one(client: FastHttpSession, due: float) -> FastResponse:
         name = draws.choice(names)
         sent = time.perf_counter()
-        response = client.post("/v1/segment", data=bodies[name], headers={"Content-Type": "application/octet-stream"})
+        response = client.post(plan.path, data=bodies[name], headers=headers)
         _ = response.content  # all of it, before the time is taken
         ended = time.perf_counter()
         timing = (response.headers or {}).get("server-timing", "")
@@ -191,6 +197,14 @@ def _carry_out(plan: Plan) -> dict[str, Any]:
     facts = {"processor_seconds": time.process_time() - processor, "seconds": time.perf_counter() - begun}
     runner.quit()
     return {"answers": found, **facts}
+
+
+def _body(picture: bytes, part: str) -> bytes:
+    """A picture as it is sent."""
+    if not part:
+        return picture
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{part}"; filename="picture.jpg"\r\n'
+    return f"{head}Content-Type: image/jpeg\r\n\r\n".encode() + picture + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
 def more_to_come(plan: Plan, taken: int, begun: float) -> bool:

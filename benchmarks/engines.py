@@ -24,6 +24,7 @@ from data.errors import DataError, RunError
 from data.pixels import pad_to_multiple
 from model.evaluate import choose_data, evaluate, open_matching
 from model.runtime.engine import INPUT, OUTPUTS, EngineConfig, open_engine
+from model.runtime.openvino_engine import process_core
 from model.runtime.predictor import Predictor
 from model.runtime.processors import usable_processors
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from benchmarks.network import Subject
     from model.runtime.bundle import Bundle
+    from model.runtime.engine import Engine
 
     Form = Callable[[NDArray[np.uint8]], tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 
@@ -81,15 +83,31 @@ def ours(precision: str) -> EngineConfig:
     return EngineConfig(precision=precision, threads=threads)
 
 
-def engine_form(bundle: Bundle, precision: str) -> tuple[str, Form]:
-    """The product's engine, with the precision in force."""
-    engine = open_engine(bundle, ours(precision))
+def openvino_form(bundle: Bundle, shape: tuple[int, ...]) -> Form:
+    """OpenVINO on the bundle's own file in 32-bit, compiled for the picture's shape, as its users do it."""
+    core = process_core()
+    network = core.read_model(bundle.model_path)
+    network.reshape({INPUT: [1, *shape]})
+    chosen = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": THREADS}
+    request = core.compile_model(network, "CPU", chosen).create_infer_request()
+
+    def run(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        answers = request.infer({INPUT: image[None]})
+        label_maps, confidences = (answers[name] for name in OUTPUTS)
+        return label_maps[0], confidences[0]
+
+    return run
+
+
+def own_form(bundle: Bundle) -> tuple[Engine, Form]:
+    """The product's engine with its defaults."""
+    engine = open_engine(bundle, ours("auto"))
 
     def run(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         label_maps, confidences = engine.run(image[None])
         return label_maps[0], confidences[0]
 
-    return engine.precision, run
+    return engine, run
 
 
 @dataclass(frozen=True)
@@ -100,27 +118,29 @@ class Times:
         milliseconds: Of every form, by name, the product's first.
         agreement: Share of pixels with the label of torch eager, by name.
         precision: The product's.
+        tail: Where the product works out the last upsampling; see ``Engine.tail``.
         uncompiled: Why torch.compile could not be measured; empty where it was.
     """
 
     milliseconds: dict[str, list[float]]
     agreement: dict[str, float]
     precision: str
+    tail: str
     uncompiled: str
 
 
 def measure(network: Subject, image: NDArray[np.uint8], rounds: int, *, with_compiled: bool) -> Times:
     """Times of every form, taken in turn so that a slow moment hits all."""
     torch.set_num_threads(THREADS)
-    precision, own = engine_form(network.bundle, "auto")
-    _, single = engine_form(network.bundle, "f32")
+    engine, own = own_form(network.bundle)
+    name_of_own = f"ours, OpenVINO {engine.precision}"
     last = network.network().to(memory_format=torch.channels_last)
     forms: dict[str, Form] = {
-        _own(precision): own,
+        name_of_own: own,
         EAGER: torch_form(network.network()),
         LAST: torch_form(last, torch.channels_last),
         ONNX_RUNTIME: onnx_form(network.bundle),
-        "OpenVINO f32": single,
+        "OpenVINO f32": openvino_form(network.bundle, image.shape),
     }
     uncompiled = "left out of --quick: it compiles for minutes"
     if with_compiled:
@@ -141,13 +161,13 @@ def measure(network: Subject, image: NDArray[np.uint8], rounds: int, *, with_com
             form(image)
             times[name].append(1000 * (time.perf_counter() - started))
     agreement = {name: float((answer == answers[EAGER]).mean()) for name, answer in answers.items()}
-    return Times(times, agreement, precision, uncompiled)
+    return Times(times, agreement, engine.precision, engine.tail, uncompiled)
 
 
 def part_of(found: Times, image: NDArray[np.uint8], miou: Target) -> Part:
     """The page's section."""
     medians = {name: statistics.median(values) for name, values in found.milliseconds.items()}
-    own = _own(found.precision)
+    own = next(iter(medians))
     rows = [
         Row.of(name, values, None if name == own else medians[own] / medians[name], f"{found.agreement[name]:.3%}")
         for name, values in found.milliseconds.items()
@@ -167,7 +187,7 @@ def part_of(found: Times, image: NDArray[np.uint8], miou: Target) -> Part:
         "label of torch eager.",
         (Table("ms", tuple(rows), "ours / it"),),
         (*targets, miou),
-        (f"The targets are those for a processor {where}.",),
+        (f"The targets are those for a processor {where}. The product's last upsampling: {found.tail}.",),
     )
 
 
@@ -197,10 +217,6 @@ def _why_not(compiled: Form, image: NDArray[np.uint8]) -> str:
         told = [line.strip() for line in str(error).splitlines() if line.strip()]
         return f"cannot be compiled here: {told[0] if told else type(error).__name__}"[:160]
     return ""
-
-
-def _own(precision: str) -> str:
-    return f"ours, OpenVINO {precision}"
 
 
 def main() -> None:

@@ -50,9 +50,20 @@ def milliseconds(answers: list[Answer], percent: float) -> float:
     return float(np.percentile([1000 * answer.seconds for answer in answers], percent)) if answers else 0.0
 
 
-def level(url: str, folder: Path, clients: int, seconds: float) -> tuple[dict[str, Any], list[Answer]]:
-    """One number of clients: its row, and the answers that count."""
-    found = ask(Plan(url, str(folder), seconds * (1 + WARM), clients=clients, seed=clients))
+def level(
+    url: str, folder: Path, clients: int, seconds: float, path: str = Plan.path, part: str = ""
+) -> tuple[dict[str, Any], list[Answer]]:
+    """One number of clients: its row, and the answers that count.
+
+    Args:
+        url: The server's.
+        folder: Of the bodies.
+        clients: At the same time.
+        seconds: That count.
+        path: Where the bodies are sent.
+        part: See ``Plan``.
+    """
+    found = ask(Plan(url, str(folder), seconds * (1 + WARM), clients=clients, seed=clients, path=path, part=part))
     # By when they ended, so that what was begun before and after the time is not counted twice or never.
     begin, end = seconds * WARM, seconds * (1 + WARM)
     counted = [answer for answer in found.answers if begin <= answer.due + answer.seconds < end]

@@ -7,6 +7,7 @@ writes the bundle of the seeded one: FCN-8s on the default encoder, 11 classes.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from model.fcn import FCN
 
 HEIGHT, WIDTH, CLASSES, THREADS = 384, 480, 11, 2
+VARIABLE = "SUBJECT"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class Subject:
     def name(self) -> str:
         """For the page."""
         return told_bundle(self.bundle.root)
+
+    def environment(self) -> dict[str, str]:
+        """For a process of its own that asks for ``network_of_environment``."""
+        run = "" if self.run is None else str(self.run.root.absolute())
+        return {f"{VARIABLE}_RUN": run, f"{VARIABLE}_BUNDLE": str(self.bundle.root.absolute())}
 
     def network(self) -> FCN:
         """The same network in torch, in evaluation mode.
@@ -70,6 +77,12 @@ def seeded_network() -> FCN:
 
     torch.manual_seed(0)
     return make_network(ModelConfig(), CLASSES).eval()
+
+
+def network_of_environment() -> FCN:
+    """The network of the process that started this one."""
+    run, bundle = (os.environ[f"{VARIABLE}_{name}"] for name in ("RUN", "BUNDLE"))
+    return Subject(read_bundle(Path(bundle)), Run.open(Path(run)) if run else None, seeded=not run).network()
 
 
 def write_seeded(folder: Path) -> Bundle:

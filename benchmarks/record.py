@@ -32,13 +32,14 @@ PACKAGES = ("bentoml", "openvino", "onnxruntime", "torch", "numpy", "pillow", "u
 Lines = list[str]
 
 
-def circumstances(script: str, bundle: str, arguments: Iterable[str]) -> dict[str, Any]:
+def circumstances(script: str, bundle: str, arguments: Iterable[str], load: float | None = None) -> dict[str, Any]:
     """What was run on what, when: goes with every part.
 
     Args:
         script: Name of the benchmark.
         bundle: Name of the network that was run, as ``told_bundle`` has it.
         arguments: Of the command line, without folders of this machine.
+        load: Load average before anything was measured; of this moment by default.
     """
     return {
         "command": " ".join(["python -m", f"benchmarks.{script}", *arguments]),
@@ -46,7 +47,7 @@ def circumstances(script: str, bundle: str, arguments: Iterable[str]) -> dict[st
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "bundle": bundle,
         "machine": f"{processor_name()}, {os.cpu_count()} processors, {psutil.virtual_memory().total / 1e9:.0f} GB",
-        "load_before": round(os.getloadavg()[0], 2),
+        "load_before": round(os.getloadavg()[0] if load is None else load, 2),
         "versions": {"python": platform.python_version(), **_versions()},
     }
 

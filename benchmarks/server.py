@@ -1,4 +1,4 @@
-"""A server of a bundle for a benchmark: started from the checkout, looked at from outside, stopped whatever happens."""
+"""A server for a benchmark: started from the checkout, looked at from outside, stopped whatever happens."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from scripts.serving import free_port, wait_until_ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_SECONDS = 30
@@ -70,27 +71,37 @@ def family(top: psutil.Process) -> list[psutil.Process]:
     return [top, *top.children(recursive=True)]
 
 
-@contextmanager
-def serving(bundle: Path, settings: dict[str, str] | None = None) -> Iterator[Server]:
-    """Serve a bundle while the block runs, on a free port of this machine alone.
+def serving(bundle: Path, settings: dict[str, str] | None = None) -> AbstractContextManager[Server]:
+    """Serve a bundle while the block runs.
 
     Args:
         bundle: Its folder.
         settings: Of the service, such as FCN_SLOTS; all others have their defaults.
     """
+    own = {"FCN_BUNDLE": str(bundle.absolute()), **(settings or {})}
+    return running(["bentoml", "serve", "service.app:Segmenter"], own)
+
+
+@contextmanager
+def running(command: list[str], environment: dict[str, str]) -> Iterator[Server]:
+    """Run a server while the block runs, on a free port of this machine alone.
+
+    Args:
+        command: A module of Python's and its arguments; host and port are added. It is to answer at /readyz.
+        environment: Beside what this process has, less what would change what is measured.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         # A home of its own: two servers with one wipe each other's metrics.
-        own = {"FCN_BUNDLE": str(bundle.absolute()), "BENTOML_HOME": folder, "BENTOML_DO_NOT_TRACK": "True"}
-        command = ["serve", "service.app:Segmenter", "--host", "127.0.0.1", "--port", str(port)]
+        own = {"BENTOML_HOME": folder, "BENTOML_DO_NOT_TRACK": "True"}
         log = Path(folder) / "log"
         started = time.perf_counter()
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "bentoml", *command],
+                [sys.executable, "-m", *command, "--host", "127.0.0.1", "--port", str(port)],
                 cwd=ROOT,
-                env={**kept, **own, **(settings or {})},
+                env={**kept, **own, **environment},
                 stdout=output,
                 stderr=output,
             )
