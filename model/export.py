@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,9 @@ from model.averaging import network_predict
 from model.calibration import Calibration
 from model.evaluate import choose_data, data_settings, evaluate, open_matching
 from model.fcn import COARSEST_STRIDE
+from model.int8 import to_int8
 from model.model_card import write_model_card
+from model.nncf_session import import_nncf
 from model.run import Run, checkpoint_sha256
 from model.runtime.bundle import Bundle, Manifest, read_bundle, write_bundle
 from model.runtime.engine import INPUT, OUTPUTS, EngineConfig, open_engine
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from model.config import TrainConfig
     from model.evaluate import Predict
     from model.fcn import FCN
+    from model.quantisation import QuantisationConfig
     from model.runtime.engine import Engine
     from model.runtime.predictor import Segmentation
 
@@ -85,6 +89,7 @@ def export(
     comparison: Mapping[str, Any] | None = None,
     licence: str | None = None,
     stated_data_licence: str | None = None,
+    quantisation: QuantisationConfig | None = None,
     progress: bool = True,
 ) -> Bundle:
     """Export a run's checkpoint as a bundle.
@@ -100,13 +105,17 @@ def export(
         comparison: Verdict of the comparison that chose the run, for the manifest.
         licence: Under which the weights are given, for the model card.
         stated_data_licence: Of the pictures and masks, where the card does not know it, or knows another.
+        quantisation: Bring the network to int8, as this says; the float network is exported by default.
         progress: Show bars.
 
     Raises:
         RunError: there is no such run or checkpoint.
         DataError: the val split cannot be read.
-        ExportError: torch, ONNX Runtime and OpenVINO disagree; nothing is written then.
+        ExportError: torch, ONNX Runtime and OpenVINO disagree, or int8 costs more than is allowed, or needs what is not
+            installed; nothing is written then.
     """
+    if quantisation:
+        import_nncf()  # before minutes of work
     run = Run.open(root)
     config = run.config()
     network = run.network(which)
@@ -129,11 +138,17 @@ def export(
     with tempfile.TemporaryDirectory() as folder:
         trial = write_bundle(Path(folder) / "bundle", graph, manifest)
         agreement = check_agreement(network, trial, source, split)
-        scores = score_calibrated(Predictor(trial, EngineConfig(precision="f32")), source, split, progress=progress)
+        score = partial(score_calibrated, source=source, split=split, progress=progress)
+        scores, facts = score(Predictor(trial, EngineConfig(precision="f32"))), {}
+        if quantisation:
+            quantised = to_int8(trial, scores, source, split, quantisation, score, progress=progress)
+            graph, scores, facts = quantised.graph, quantised.scores, quantised.facts
+            trial = write_bundle(Path(folder) / "int8", graph, manifest)
     data, encoder = data_licence(config.data.name, stated_data_licence), encoder_licence(config.model.encoder_weights)
     fields = {**asdict(manifest), "labels": labels}
     fields["scores"] = scores
     fields["comparison"] = comparison or {}
+    fields["quantisation"] = facts
     fields["provenance"] = {
         **run.provenance(),
         "checkpoint": which,

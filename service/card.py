@@ -95,6 +95,7 @@ def _model_card(pipeline: Pipeline, settings: Settings) -> ModelCard:
         scores=dict(manifest.scores),
         provenance=dict(manifest.provenance),
         comparison=dict(manifest.comparison) or None,
+        quantisation=dict(manifest.quantisation) or None,
         engine=EngineCard(name=engine.name, precision=engine.precision, tail=engine.tail),
         limits=Limits(
             max_body_bytes=settings.max_body_bytes,

@@ -123,6 +123,9 @@ class ModelCard(BaseModel):
         description="Verdict of the comparison of upsamplers that chose this model, its arms and their scores; null "
         "where none did."
     )
+    quantisation: dict[str, Any] | None = Field(
+        description="What bringing the network to int8 cost in mIoU and gained in time; null for a float network."
+    )
     engine: EngineCard
     limits: Limits
 

@@ -26,6 +26,7 @@ FORBIDDEN = (
     "matplotlib",
     "onnx",
     "onnxscript",
+    "nncf",
     "ray",
     "pyarrow",
     "pandas",

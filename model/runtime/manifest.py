@@ -33,6 +33,7 @@ class Manifest:
         created: ISO 8601, UTC.
         schema_version: Form of the manifest.
         comparison: Verdict of the comparison of upsamplers that chose this network; empty where none did.
+        quantisation: What bringing the network to int8 cost and gained, see docs/int8.md; empty for a float network.
         card_sha256: Of the model card, ``README.md``; empty where the bundle has none, as those of earlier versions.
     """
 
@@ -48,6 +49,7 @@ class Manifest:
     created: str
     schema_version: int = SCHEMA_VERSION
     comparison: Mapping[str, Any] = field(default_factory=dict)
+    quantisation: Mapping[str, Any] = field(default_factory=dict)
     card_sha256: str = ""
 
     def __post_init__(self) -> None:
@@ -69,6 +71,7 @@ class Manifest:
         object.__setattr__(self, "scores", _plain(self.scores, "scores"))
         object.__setattr__(self, "provenance", _plain(self.provenance, "provenance"))
         object.__setattr__(self, "comparison", _plain(self.comparison, "comparison"))
+        object.__setattr__(self, "quantisation", _plain(self.quantisation, "quantisation"))
 
     @property
     def version(self) -> str:
@@ -94,6 +97,7 @@ class Manifest:
             "scores": self.scores,
             "provenance": self.provenance,
             **({"comparison": self.comparison} if self.comparison else {}),
+            **({"quantisation": self.quantisation} if self.quantisation else {}),
             **({"card_sha256": self.card_sha256} if self.card_sha256 else {}),
         }
         return json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -133,6 +137,7 @@ class Manifest:
             provenance=_field(fields, "provenance", dict),
             created=_field(fields, "created", str),
             comparison=_field(fields, "comparison", dict) if "comparison" in fields else {},
+            quantisation=_field(fields, "quantisation", dict) if "quantisation" in fields else {},
             card_sha256=_field(fields, "card_sha256", str) if "card_sha256" in fields else "",
         )
 
