@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TITLES = {
     "engines": "Engines: one picture to its label map",
+    "tail": "The tail: what comes after the encoder",
 }
 """Parts in the page's order, each with its heading."""
 

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.figures import Part, Row, Table, Target
 from benchmarks.performance import run_part
 from benchmarks.performance_page import PERFORMANCE, lines
+from benchmarks.tail import multiplications, part_of
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = {
@@ -112,3 +113,24 @@ def test_engines_are_measured_beside_each_other_and_say_where_nothing_can_be_com
     assert miou["found"] is not None
     assert miou["found"] < 100
     assert found["run"]["command"].startswith("python -m benchmarks.engines --quick --run RUN")
+
+
+def test_the_tail_is_held_against_the_encoder_and_its_own_multiplications():
+    times = {"encoder alone": [10.0]}
+    times |= {f"{name}, 11 classes": [found] for name, found in (("bilinear", 11.0), ("learned", 12.0))}
+    times["learned-dense, 11 classes"] = [14.0]
+    facts = {
+        "classes": [11], "size": [64, 96], "precision": "f32", "tail": "fused", "copy_rate": 1e9,
+        # So that the multiplications take two milliseconds.
+        "peak": multiplications(11, 64, 96) / 2e-3,
+        "memory": {"learned": {"classes": 11, "side": 1000, "peak_mb": 22.0, "before_mb": 9.0}},
+    }  # fmt: skip
+    found = part_of(times, facts)
+    assert [round(row.ratio, 3) for row in found.tables[0].rows] == [1, 1.1, 1.2, 1.4]
+    assert [(round(target.found, 3), target.met) for target in found.targets] == [
+        (1.1, True), (1.2, False), (round(14 / 12, 3), True), (0.5, False),
+    ]  # fmt: skip
+
+
+def test_multiplications_of_dense_kernels_are_counted_at_every_stage():
+    assert multiplications(11, 64, 96) == 4 * 11**2 * (4 * 6 + 8 * 12 + 64 * 96)

@@ -19,6 +19,8 @@ from model.runtime.tail import DenseTail, FilterTail, compiled, phase_kernels
 from model.runtime.trunk import convolution, cut
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from model.runtime.bundle import Bundle
@@ -51,13 +53,14 @@ class OpenVinoEngine:
     Args:
         bundle: Checked bundle.
         config: Precision, threads, streams.
+        fused: Take the last step out of the graph where that can be done; False is there to compare with.
 
     Raises:
         BundleError: the file is no ONNX network of ours.
         ConfigError: bf16 is asked for and the processor cannot run it.
     """
 
-    def __init__(self, bundle: Bundle, config: EngineConfig) -> None:
+    def __init__(self, bundle: Bundle, config: EngineConfig, *, fused: bool = True) -> None:
         import openvino as ov  # noqa: PLC0415 - heavy, and a server's master process must not load it
 
         self._core = process_core()
@@ -91,7 +94,7 @@ class OpenVinoEngine:
             (f"{port.any_name} {port.element_type.to_dtype().name}" for port in self._network.outputs),
         )
         try:
-            trunk = cut(self._network) if compiled() else None
+            trunk = cut(self._network) if fused and compiled() else None
             self._run_network = self._network if trunk is None else trunk.network
             self._tail = None if trunk is None else self._tail_of(trunk, max(1, threads // config.streams))
             self._any_shape = _Compiled(self.compile(self._run_network), self._tail)
@@ -157,6 +160,10 @@ class OpenVinoEngine:
     def network(self) -> Any:  # noqa: ANN401 - openvino.Model; the package has no types
         """A copy of the network as it was read, to be changed; it shares the weights."""
         return self._network.clone()
+
+    def read(self, path: Path) -> Any:  # noqa: ANN401 - openvino.Model
+        """Read another network."""
+        return self._core.read_model(path)
 
     def compile(self, network: Any) -> Any:  # noqa: ANN401 - openvino.CompiledModel
         """Compile a network with this engine's settings."""
