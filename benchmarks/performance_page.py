@@ -7,6 +7,7 @@ ends with ``report``: the driver (``benchmarks.performance``) then runs it, and 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,16 @@ from benchmarks.record import Lines, Page, circumstances, given, verdict
 if TYPE_CHECKING:
     from benchmarks.figures import Part
 
+LOAD = os.getloadavg()[0]
+"""As this process began: by the time that a part is reported, it is the benchmark's own."""
+
 TITLES = {
     "engines": "Engines: one picture to its label map",
     "tail": "The tail: what comes after the encoder",
+    "services": "Over HTTP: JPEG in, PNG out",
+    "growth": "Growth: larger pictures, more clients",
+    "folder": "A folder of pictures",
+    "training": "Training",
 }
 """Parts in the page's order, each with its heading."""
 
@@ -157,4 +165,4 @@ def report(script: str, bundle: str, part: Part, out: Path | None) -> None:
 def run_of(script: str, bundle: str) -> dict[str, Any]:
     """What is run on what: this command line's."""
     told = {"--out": "", "--seeded": "", "--run": "RUN", "--bundle": "BUNDLE"}
-    return circumstances(script, bundle, given(sys.argv[1:], told))
+    return circumstances(script, bundle, given(sys.argv[1:], told), LOAD)

@@ -1,14 +1,13 @@
 """`make bench`: each part runs from end to end at a toy's size, and the page tells its figures and verdicts."""
 
 import dataclasses
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks import growth, services
 from benchmarks.figures import Part, Row, Table, Target
 from benchmarks.performance import run_part
 from benchmarks.performance_page import PERFORMANCE, lines
@@ -22,13 +21,17 @@ RUN = {
 PAGE = dataclasses.replace(PERFORMANCE, parts={name: (name.title(), lines) for name in ("engines", "folder", "more")})
 
 
-def run(name, out, *options, **environment):
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--out", str(out), *options]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=200, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads((out / "performance.json").read_text())[name]
+@pytest.fixture(autouse=True)
+def _idle_threads_sleep(monkeypatch):
+    """Where other tests have the processors, torch's waiting threads would take them from its working ones."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+
+
+def run(name, out, *options):
+    """A part as the driver runs it: whatever happens, no server of its own stays behind."""
+    reason = run_part(name, ["--quick", "--out", str(out), *options], 200)
+    assert not reason
+    return PERFORMANCE.read(out)[name]
 
 
 def part(*targets, tables=()):
@@ -81,26 +84,84 @@ def test_a_part_measured_again_takes_its_old_place_and_leaves_the_others(tmp_pat
 
 
 def test_a_part_that_fails_or_takes_too_long_says_so_in_one_line(tmp_path):
-    assert "no-such-run is not a training run" in run_part("engines", ["--run", str(tmp_path / "no-such-run")], 60)
-    assert run_part("engines", ["--run", str(tmp_path)], 0.1) == "not done after 0 s"
+    assert "no-such-run is not a training run" in run_part("folder", ["--run", str(tmp_path / "no-such-run")], 60)
+    assert run_part("folder", ["--run", str(tmp_path)], 0.1) == "not done after 0 s"
 
 
 def test_the_driver_goes_on_after_a_part_that_failed_and_the_page_says_so(tiny_bundle, tmp_path):
     command = [sys.executable, "-m", "benchmarks.performance", "--quick", "--out", str(tmp_path)]
     done = subprocess.run(
-        [*command, "--bundle", str(tiny_bundle.root), "--parts", "engines"],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        [*command, "--bundle", str(tiny_bundle.root), "--parts", "engines", "folder"],
+        cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert "Did not run: engines." in (tmp_path / "performance.md").read_text()
-    assert "add --run RUN" in json.loads((tmp_path / "performance.json").read_text())["engines"]["failed"]
+    parts = PERFORMANCE.read(tmp_path)
+    assert "add --run RUN" in parts["engines"]["failed"]
+    # The second part ran, and what it found is what its rows give.
+    (table,) = parts["folder"]["tables"]
+    engine, _, *forms, _ = table["rows"]
+    assert [form["ratio"] for form in forms] == [pytest.approx(form["median"] / engine["median"]) for form in forms]
+    assert [target["found"] for target in parts["folder"]["targets"]] == [form["ratio"] for form in forms]
+    assert tiny_bundle.manifest.name in parts["folder"]["run"]["bundle"]
+    assert str(tiny_bundle.root) not in (tmp_path / "performance.json").read_text()
 
 
-def test_engines_are_measured_beside_each_other_and_say_where_nothing_can_be_compiled(exported_run, tmp_path):
+def test_growth_tells_times_memory_and_clients(tiny_bundle, tmp_path, monkeypatch):
+    sizes, numbers = ["--megapixels", "0.1", "0.3"], ["--clients", "1", "4", "--seconds", "0.5"]
+    words = ["--quick", "--bundle", str(tiny_bundle.root), "--out", str(tmp_path), *sizes, *numbers]
+    monkeypatch.setattr("sys.argv", ["growth", *words])
+    growth.main()
+    found = PERFORMANCE.read(tmp_path)["growth"]
+    times, peaks, clients = (table["rows"] for table in found["tables"])
+    assert [row["name"] for row in times] == [row["name"] for row in peaks] == ["0.1 megapixels", "0.3 megapixels"]
+    assert [row["name"] for row in clients] == ["1 client", "4 clients"]
+    assert all(row["median"] > 0 for row in (*times, *peaks, *clients))
+    assert found["targets"][1]["found"] == peaks[1]["median"]
+
+
+def test_throughput_is_judged_from_its_best_on_and_time_by_the_size_that_is_furthest_away():
+    throughputs = {1: 20.0, 2: 40.0, 8: 38.0, 64: 35.0}
+    rows = [{"clients": clients, "throughput": throughput} for clients, throughput in throughputs.items()]
+    assert growth.kept_share(rows) == 35 / 40
+    times = {1.0: [10.0, 10.0], 4.0: [12.0, 12.0], 100.0: [16.0, 16.0]}
+    peaks = [{"megapixels": 100.0, "peak_mb": 1300.0}, {"megapixels": 1.0, "peak_mb": 300.0}]
+    targets = growth.part_of(times, peaks, rows).targets
+    assert targets[0].found == pytest.approx(1 / 3)
+    assert targets[0].note == "100 megapixels"
+    assert targets[1].found == 1300
+    assert [target.met for target in targets] == [False, False, False]
+
+
+def test_the_service_is_measured_beside_peers_that_answer_with_the_same_classes(exported_run, tmp_path):
     found = run(
-        "engines", tmp_path, "--run", str(exported_run.root), "--rounds", "2", "--size", "64", "96", "--compile",
-        CXX="no-such-compiler", TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "cache"),
-    )  # fmt: skip
+        "services", tmp_path, "--run", str(exported_run.root), "--rounds", "1", "--seconds", "1", "--clients", "2"
+    )
+    rows = {row["name"]: row for row in found["tables"][0]["rows"]}
+    assert list(rows)[:2] == [services.OURS, services.WITHOUT]
+    assert list(rows)[2:] == list(services.PEERS)
+    for name in services.PEERS:
+        same = float(rows[name]["note"].split(", ")[1].split("%")[0])
+        assert same > 90, rows[name]
+        ratio = rows[services.OURS]["median"] / rows[name]["median"]
+        assert rows[name]["ratio"] == pytest.approx(ratio)
+    targets = {target["what"]: target for target in found["targets"]}
+    assert targets["start until ready"]["found"] > 0
+    assert targets["idle memory of the worker"]["found"] <= targets["idle memory of all processes"]["found"]
+
+
+def test_a_server_that_answered_nothing_is_no_row_of_zeros():
+    with pytest.raises(RuntimeError, match="no answer in time from a peer: give --seconds more"):
+        services.part_of(
+            {services.OURS: [5.0], services.WITHOUT: [5.0], "a peer": [0.0]}, {}, {}, 8, {}, 1.0, (1.0, 1.0)
+        )
+
+
+def test_engines_are_measured_side_by_side_and_say_where_torch_cannot_compile(exported_run, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    small = ["--rounds", "2", "--size", "64", "96", "--compile"]
+    found = run("engines", tmp_path, "--run", str(exported_run.root), *small)
     rows = {row["name"]: row for row in found["tables"][0]["rows"]}
     own = next(name for name in rows if name.startswith("ours"))
     assert rows["torch.compile f32"]["median"] is None
