@@ -54,7 +54,7 @@ def make(
         trunk.convolution(phase_kernels(kernels)), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     requests = Requests(network)
-    return upsampler, DenseTail(lambda padded: requests.infer({"scores": padded}), factor)
+    return upsampler, DenseTail(lambda padded: requests.infer({"scores": padded}), factor, threads=3)
 
 
 def same(found: tuple[NDArray[np.uint8], ...], expected: tuple[NDArray[np.uint8], ...]) -> None:

@@ -178,7 +178,7 @@ class OpenVinoEngine:
         if trunk.kernels.ndim == 3:
             return FilterTail(trunk.kernels, trunk.factor, threads)
         requests = Requests(self.compile(convolution(phase_kernels(trunk.kernels))))
-        return DenseTail(lambda padded: requests.infer({"scores": padded}), trunk.factor)
+        return DenseTail(lambda padded: requests.infer({"scores": padded}), trunk.factor, threads)
 
 
 class _Compiled:

@@ -7,17 +7,18 @@
  * neighbouring cells have the same weights, so sixteen of them are worked out at once; label and confidence, a byte
  * each, are what is put in the picture's order in the end.
  *
- * The confidence is the softmax of the largest score, 1 / sum exp(score - largest). The largest is known only after
- * the last class; any reference near it serves as well, as long as exp neither overflows nor vanishes: the largest of
- * the four coarse scores is one where the filters average, as bilinear ones do. Where a learned filter leads
- * far from it the pixels are done again with the score found.
+ * The four coarse scores and the filters of a class bound its scores at all phases of a cell. A class that
+ * stays below the surely largest one by so much that it is nothing in the sum is left out there: of many classes few
+ * remain where a network is sure. The confidence is the softmax of the largest score, 1 / sum exp(score - largest). The
+ * largest is known only after the last class; its lower bound serves as well, but where the bounds are so far apart
+ * that exp might overflow: those pixels are done twice, with the score found.
  *
  * Vectors are those of GCC and Clang: sixteen floats, which the compiler splits for processors with shorter ones.
  */
 #include <stdint.h>
 #include <string.h>
 
-enum { LANES = 16, MOST_CLASSES = 256, NEIGHBOURS = 4 };
+enum { LANES = 16, MOST_CLASSES = 256, NEIGHBOURS = 4, NOTHING = 24, FAR = 100 }; /* the last two: powers of two */
 
 typedef float floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t ints __attribute__((vector_size(4 * LANES)));
@@ -109,57 +110,93 @@ INLINE floats load(const float *line, long start, long length)
     return values * LOG2_E;
 }
 
-INLINE int far_from_zero(floats score)
+INLINE int any(ints condition)
 {
+    int found = 0;
     for (long lane = 0; lane < LANES; lane++)
-        if (!(score[lane] > -60.0f && score[lane] < 60.0f))
-            return 1;
-    return 0;
+        found |= condition[lane];
+    return found;
+}
+
+INLINE floats largest_of(floats a, floats b)
+{
+    return where(a > b, a, b);
+}
+
+INLINE floats least_of(floats a, floats b)
+{
+    return where(a < b, a, b);
+}
+
+/* What the four filter weights of a class come to, over all phases: sums of those above nothing and of those below. */
+typedef struct {
+    float least_above, most_above, least_below, most_below;
+} filter_sums;
+
+/* The largest score that the filters can make of neighbours between `low` and `high`. */
+INLINE floats reach(floats low, floats high, float least_up, float most_up, float least_down, float most_down)
+{
+    const floats up = where(high > 0.0f, (floats){} + most_up, (floats){} + least_up) * high;
+    return up - where(low < 0.0f, (floats){} + most_down, (floats){} + least_down) * low;
 }
 
 /* Label the pixels of the cell rows from `first` to before `last`, of 0 to height: one more than the coarse rows.
  *
  * scores       (classes, height, width)
  * weights      (factor, factor, classes, 4): by phase, of the scores above left, above right, below left, below right
+ * sums         (classes): of those weights
  * labels, confidences  (height * factor, width * factor)
  */
 FOR_EACH_PROCESSOR
-void fcn_label(const float *scores, const float *weights, long classes, long height, long width, long factor,
-               long first, long last, uint8_t *labels, uint8_t *confidences)
+void fcn_label(const float *scores, const float *weights, const filter_sums *sums, long classes, long height, long width,
+               long factor, long first, long last, uint8_t *labels, uint8_t *confidences)
 {
-    floats near[MOST_CLASSES][NEIGHBOURS];
+    floats near[MOST_CLASSES][NEIGHBOURS], upper[MOST_CLASSES];
+    int32_t kept[MOST_CLASSES];
     for (long cell_row = first; cell_row < last; cell_row++) {
         const long above = within(cell_row - 1, height) * width, below = within(cell_row, height) * width;
         for (long cell = 0; cell <= width; cell += LANES) {
-            floats highest = (floats){} + LOWEST;
+            floats surely = (floats){} + LOWEST, at_most = surely;
             for (long class = 0; class < classes; class++) {
                 const float *map = scores + class * height * width;
+                floats *own = near[class];
                 for (int n = 0; n < NEIGHBOURS; n++)
-                    near[class][n] = load(map + (n < 2 ? above : below), cell - 1 + n % 2, width);
-                for (int n = 0; n < NEIGHBOURS; n++)
-                    highest = where(near[class][n] > highest, near[class][n], highest);
+                    own[n] = load(map + (n < 2 ? above : below), cell - 1 + n % 2, width);
+                const floats low = least_of(least_of(own[0], own[1]), least_of(own[2], own[3]));
+                const floats high = largest_of(largest_of(own[0], own[1]), largest_of(own[2], own[3]));
+                const filter_sums sum = sums[class];
+                upper[class] = reach(low, high, sum.least_above, sum.most_above, sum.least_below, sum.most_below);
+                const floats lower = -reach(-high, -low, sum.least_above, sum.most_above, sum.least_below, sum.most_below);
+                surely = largest_of(lower, surely);
+                at_most = largest_of(upper[class], at_most);
             }
+            long count = 0;
+            for (long class = 0; class < classes; class++)
+                if (any(upper[class] > surely - (float)NOTHING)) {
+                    kept[count] = (int32_t)class;
+                    memmove(near[count++], near[class], sizeof near[class]);
+                }
+            const int passes = any(at_most - surely > (float)FAR) ? 2 : 1;
             for (long i = 0; i < factor; i++) {
                 const long y = cell_row * factor + i - factor / 2;
                 if (y < 0 || y >= height * factor)
                     continue;
                 for (long j = 0; j < factor; j++) {
                     const float *filters = weights + (i * factor + j) * classes * NEIGHBOURS;
-                    floats reference = highest;
+                    floats reference = surely;
                     found seen;
-                    for (int tried = 0; tried < 2; tried++) {
+                    for (int pass = 0; pass < passes; pass++) {
+                        if (pass)
+                            reference += seen.largest;
                         seen = nothing_yet();
-                        for (long class = 0; class < classes; class++) {
-                            const float *filter = filters + class * NEIGHBOURS;
-                            floats score = near[class][0] * filter[0] - reference;
-                            score = near[class][1] * filter[1] + score;
-                            score = near[class][2] * filter[2] + score;
-                            score = near[class][3] * filter[3] + score;
-                            see(&seen, score, (int32_t)class);
+                        for (long k = 0; k < count; k++) {
+                            const float *filter = filters + kept[k] * NEIGHBOURS;
+                            floats score = near[k][0] * filter[0] - reference;
+                            score = near[k][1] * filter[1] + score;
+                            score = near[k][2] * filter[2] + score;
+                            score = near[k][3] * filter[3] + score;
+                            see(&seen, score, kept[k]);
                         }
-                        if (!far_from_zero(seen.largest))
-                            break;
-                        reference += seen.largest;
                     }
                     const row at = {cell * factor + j - factor / 2, factor, width * factor};
                     write(seen, at, labels + y * at.width, confidences + y * at.width);
@@ -169,20 +206,21 @@ void fcn_label(const float *scores, const float *weights, long classes, long hei
     }
 }
 
-/* Label the pixels of `rows` cell rows from the `first` on, whose scores are there, phase by phase.
+/* Label the pixels of a strip of cell rows whose scores are there, phase by phase: of its `rows`, the first of which is
+ * the picture's `top`, those from `first` to before `last`.
  *
  * scores       (factor, factor, classes, rows, width + 1)
  * labels, confidences  (height * factor, width * factor)
  */
 FOR_EACH_PROCESSOR
-void fcn_label_phases(const float *scores, long classes, long height, long width, long factor, long first, long rows,
-                      uint8_t *labels, uint8_t *confidences)
+void fcn_label_phases(const float *scores, long classes, long height, long width, long factor, long top, long rows,
+                      long first, long last, uint8_t *labels, uint8_t *confidences)
 {
     const long cells = width + 1, map = rows * cells;
     for (long i = 0; i < factor; i++)
         for (long j = 0; j < factor; j++)
-            for (long r = 0; r < rows; r++) {
-                const long y = (first + r) * factor + i - factor / 2;
+            for (long r = first; r < last; r++) {
+                const long y = (top + r) * factor + i - factor / 2;
                 if (y < 0 || y >= height * factor)
                     continue;
                 const float *line = scores + (i * factor + j) * classes * map + r * cells;

@@ -62,9 +62,11 @@ class FilterTail:
         # (C, k, k) by phase: (i, j, C, neighbour), above and left before below and right.
         by_phase = phases(kernels).transpose(1, 3, 0, 2, 4)
         self._weights = np.ascontiguousarray(by_phase.reshape(factor, factor, -1, 4), dtype=np.float32)
+        above, below = (np.maximum(sign * self._weights, 0).sum(axis=3) for sign in (1, -1))
+        sums = [part for side in (above, below) for part in (side.min(axis=(0, 1)), side.max(axis=(0, 1)))]
+        self._sums = np.ascontiguousarray(np.stack(sums, axis=1), dtype=np.float32)
         self._factor = factor
-        self._threads = threads
-        self._others = ThreadPoolExecutor(threads - 1, "tail") if threads > 1 else None
+        self._team = Team(threads)
 
     def run(self, scores: NDArray[np.float32]) -> Labels:
         """See ``Tail.run``."""
@@ -74,17 +76,10 @@ class FilterTail:
 
         def part(first: int, last: int) -> None:
             sizes = (classes, height, width, self._factor, first, last)
-            self._label(address(scores), address(self._weights), *sizes, address(labels), address(confidences))
+            arrays = (address(array) for array in (scores, self._weights, self._sums))
+            self._label(*arrays, *sizes, address(labels), address(confidences))
 
-        rows = height + 1
-        if self._others is None or scores.size * self._factor**2 < _WORTH_SHARING:
-            part(0, rows)
-        else:
-            ends = [rows * index // self._threads for index in range(self._threads + 1)]
-            waiting = [self._others.submit(part, *ends[index : index + 2]) for index in range(1, self._threads)]
-            part(*ends[:2])
-            for one in waiting:
-                one.result()
+        self._team.share(part, height + 1, scores.size * self._factor**2)
         return labels, confidences
 
 
@@ -95,15 +90,19 @@ class DenseTail:
         convolve: Padded scores (1, C, r + 1, w + 2) to the scores of every phase, (1, s s C, r, w + 1), by the
             convolution with ``phase_kernels``; they are used within the block.
         factor: Pixels a coarse score covers, a side; even.
+        threads: That share a picture.
     """
 
-    def __init__(self, convolve: Callable[[NDArray[np.float32]], AbstractContextManager[Any]], factor: int) -> None:
+    def __init__(
+        self, convolve: Callable[[NDArray[np.float32]], AbstractContextManager[Any]], factor: int, threads: int
+    ) -> None:
         library = compiled()
         if library is None:
             raise RuntimeError("the last step is not compiled on this machine")
         self._label = library.fcn_label_phases
         self._convolve = convolve
         self._factor = factor
+        self._team = Team(threads)
 
     def run(self, scores: NDArray[np.float32]) -> Labels:
         """See ``Tail.run``."""
@@ -113,10 +112,47 @@ class DenseTail:
         rows = max(1, STRIP_BYTES // (4 * classes * self._factor**2 * (width + 1)))
         for first in range(0, height + 1, rows):
             strip = np.ascontiguousarray(padded[:, :, first : min(first + rows, height + 1) + 1])
-            sizes = (classes, height, width, self._factor, first, strip.shape[2] - 1)
+            count = strip.shape[2] - 1
             with self._convolve(strip) as found:
-                self._label(address(found[0]), *sizes, address(labels), address(confidences))
+                arrays = (address(found[0]), address(labels), address(confidences))
+                sizes = (classes, height, width, self._factor, first, count)
+                self._team.share(self._part(arrays, sizes), count, found[0].size)
         return labels, confidences
+
+    def _part(self, arrays: tuple[int, int, int], sizes: tuple[int, ...]) -> Callable[[int, int], None]:
+        def part(first: int, last: int) -> None:
+            self._label(arrays[0], *sizes, first, last, *arrays[1:])
+
+        return part
+
+
+class Team:
+    """Threads that share the rows of a picture.
+
+    Args:
+        threads: With the caller's own.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._others = ThreadPoolExecutor(threads - 1, "tail") if threads > 1 else None
+
+    def share(self, part: Callable[[int, int], None], rows: int, scores: int) -> None:
+        """Do all rows.
+
+        Args:
+            part: Does the rows from one to before another, holding no lock.
+            rows: How many there are.
+            scores: Of all classes at the picture's size: how much work it is.
+        """
+        if self._others is None or scores < _WORTH_SHARING:
+            part(0, rows)
+            return
+        ends = [rows * index // self._threads for index in range(self._threads + 1)]
+        waiting = [self._others.submit(part, *ends[index : index + 2]) for index in range(1, self._threads)]
+        part(*ends[:2])
+        for one in waiting:
+            one.result()
 
 
 def phases(kernels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -170,8 +206,8 @@ def compiled() -> ctypes.CDLL | None:
             continue
         try:
             library = ctypes.CDLL(str(path))
-            library.fcn_label.argtypes = [*[_POINTER] * 2, *[_NUMBER] * 6, *[_POINTER] * 2]
-            library.fcn_label_phases.argtypes = [_POINTER, *[_NUMBER] * 6, *[_POINTER] * 2]
+            library.fcn_label.argtypes = [*[_POINTER] * 3, *[_NUMBER] * 6, *[_POINTER] * 2]
+            library.fcn_label_phases.argtypes = [_POINTER, *[_NUMBER] * 8, *[_POINTER] * 2]
         except (OSError, AttributeError) as error:
             _LOG.warning("%s cannot be used (%s): the last upsampling runs inside the graph, slower", path, error)
             return None
