@@ -109,7 +109,7 @@ class LabelMap:
 
     def colourise(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Labels (..., ) uint8 to colours (..., 3) uint8."""
-        return self.colour_table[labels]
+        return self.colour_table.take(labels, axis=0)
 
     def from_colours(self, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Turn a mask drawn in this palette into class indices.
