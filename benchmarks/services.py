@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from benchmarks.network import Subject
     from model.runtime.bundle import Bundle
 
-CLIENTS, ROUNDS, QUICK_ROUNDS, SECONDS, QUICK_SECONDS = 8, 5, 2, 10.0, 4.0
+CLIENTS, ROUNDS, QUICK_ROUNDS, SECONDS, QUICK_SECONDS = 8, 5, 1, 10.0, 2.5
 ANSWERS, LONGEST = 2, 6.0
 """Answers a client that a slow server is given time for, and how many times the time of the others at most."""
 SHARE, TIMES, READY_SECONDS, IDLE_MB = 0.9, 5.0, 4.0, 300.0

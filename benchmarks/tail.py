@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,10 +28,12 @@ from benchmarks.network import HEIGHT, THREADS, WIDTH
 from benchmarks.performance_page import options, report
 from data.labels import LabelMap
 from model.config import ModelConfig
+from model.encoders import make_encoder
 from model.export import to_onnx
 from model.runtime.bundle import Manifest, write_bundle
-from model.runtime.engine import open_engine
+from model.runtime.engine import INPUT
 from model.runtime.openvino_engine import OpenVinoEngine
+from model.runtime.trunk import cut
 from model.task import make_network
 
 if TYPE_CHECKING:
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     Forms = dict[str, Callable[[], object]]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-ROUNDS, QUICK_ROUNDS, WARM_UP = 40, 12, 4
+ROUNDS, QUICK_ROUNDS, WARM_UP = 40, 10, 4
 CLASSES: Final = (11, 150)
 UPSAMPLERS: Final[tuple[UpsamplerName, ...]] = ("bilinear", "learned", "learned-dense")
 RATIOS: Final = {11: 1.15, 150: 1.5}
@@ -52,6 +55,7 @@ DENSE_RATIO: Final = 1.3
 """Whole graph over encoder and its multiplications at the peak, at most, where a pair of classes has one."""
 SIDE: Final = 4096
 MEMORY_SHARE: Final = 0.25
+MEMORY: Final = "Peak resident memory of a process that labels one picture, over all scores at the picture's size."
 ENCODER: Final = "encoder alone"
 
 
@@ -94,20 +98,49 @@ def encoder_form(network: FCN, engine: OpenVinoEngine, image: np.ndarray, folder
     return lambda: request.infer({0: image}, share_inputs=True, share_outputs=True)
 
 
-def forms(image: np.ndarray, classes: Sequence[int], folder: Path) -> Forms:
-    """Everything that is timed, by name."""
-    found: Forms = {}
+@dataclass(frozen=True)
+class Subjects:
+    """What is measured.
+
+    Attributes:
+        forms: Everything that is timed, by name.
+        bundles: Of the whole networks, by upsampler and classes.
+        engine: One of the engines.
+    """
+
+    forms: Forms
+    bundles: dict[tuple[str, int], Bundle]
+    engine: OpenVinoEngine
+
+
+def subjects(image: np.ndarray, classes: Sequence[int], folder: Path) -> Subjects:
+    """Export every network and open it."""
+    bundles: dict[tuple[str, int], Bundle] = {}
+    forms: Forms = {}
+    config = ours("auto")
     for count in classes:
         for upsampler in UPSAMPLERS:
             network = network_of(upsampler, count)
             bundle = bundle_of(network, upsampler, count, folder / f"{upsampler}-{count}")
-            config = ours("auto")
+            bundles[upsampler, count] = bundle
             engine, graph = OpenVinoEngine(bundle, config), OpenVinoEngine(bundle, config, fused=False)
-            if not found:
-                found[ENCODER] = encoder_form(network, engine, image, folder)
-            found[name_of(upsampler, count)] = lambda engine=engine: engine.run(image)
-            found[in_graph(upsampler, count)] = lambda graph=graph: graph.run(image)
-    return found
+            if not forms:
+                forms[ENCODER] = encoder_form(network, engine, image, folder)
+            forms[name_of(upsampler, count)] = lambda engine=engine: engine.run(image)
+            if engine.tail == "fused" and upsampler == "learned":
+                forms[f"{name_of(upsampler, count)}, up to the last step"] = trunk_form(engine, image)
+            forms[in_graph(upsampler, count)] = lambda graph=graph: graph.run(image)
+    return Subjects(forms, bundles, engine)
+
+
+def trunk_form(engine: OpenVinoEngine, image: np.ndarray) -> Callable[[], object]:
+    """A network up to its coarse scores, compiled for the picture's size as the engine does."""
+    found = cut(engine.network())
+    if found is None:
+        raise RuntimeError("the engine has a fused tail for a network that cannot be cut")
+    found.network.reshape({INPUT: list(image.shape)})
+    request = engine.compile(found.network).create_infer_request()
+    return lambda: request.infer({INPUT: image}, share_inputs=True, share_outputs=True)
 
 
 def name_of(upsampler: str, classes: int) -> str:
@@ -141,14 +174,20 @@ def multiplications(classes: int, height: int, width: int) -> int:
     return 4 * classes**2 * (pixels // 16**2 + pixels // 8**2 + pixels)
 
 
-def peak_megabytes(upsampler: UpsamplerName, classes: int, side: int) -> dict[str, float]:
+def peak_megabytes(bundle: Bundle, side: int) -> dict[str, float]:
     """Peak memory of a new process that labels one picture, and what it had before, in MB (10^6 bytes)."""
-    with tempfile.TemporaryDirectory() as place:
-        bundle = bundle_of(network_of(upsampler, classes), upsampler, classes, Path(place) / "bundle")
-        command = [sys.executable, "-m", "benchmarks.tail_memory", str(bundle.root), str(side)]
-        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    command = [sys.executable, "-m", "benchmarks.tail_memory", str(bundle.root), str(side)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found
+
+
+def head_multiplications(height: int, width: int) -> int:
+    """Of the hidden layers of the score heads at strides 32, 16 and 8: 3x3 convolutions of the encoder's features."""
+    config = ModelConfig()
+    channels = make_encoder(config.encoder, "none").module.out_channels
+    pixels = (height * width // (1 << level) ** 2 * channels[level] for level in (3, 4, 5))
+    return 9 * config.head_channels * sum(pixels)
 
 
 def part_of(times: dict[str, list[float]], facts: dict[str, Any]) -> Part:
@@ -164,6 +203,7 @@ def part_of(times: dict[str, list[float]], facts: dict[str, Any]) -> Part:
     rows = [Row.of(name, values, medians[name] / base) for name, values in times.items()]
     targets, notes = [], []
     height, width = facts["size"]
+    heads = head_multiplications(height, width)
     for classes in facts["classes"]:
         for upsampler in UPSAMPLERS[:2]:
             name = name_of(upsampler, classes)
@@ -199,21 +239,21 @@ def part_of(times: dict[str, list[float]], facts: dict[str, Any]) -> Part:
             )
         )
         targets.append(Target(what, found["peak_mb"] / whole, MEMORY_SHARE, at_most=True))
+    tables = [Table("ms", tuple(rows), "it / encoder")]
+    if memory:
+        tables.append(Table("MB", tuple(memory), "peak / scores", MEMORY))
     return Part(
         f"Whole networks (FCN-8s, default encoder and heads, random weights), a picture of {width}x{height} to label "
         f"map and confidence, beside their encoder alone in the same engine ({facts['precision']}, {THREADS} threads). "
         f"Last step: {facts['tail']}. Rows that end in \"all in the graph\" are the same networks without that step.",
-        (
-            Table("ms", tuple(rows), "it / encoder"),
-            Table(
-                "MB", tuple(memory), "peak / scores",
-                "Peak resident memory of a process that labels one picture, over all scores at the picture's size.",
-            ),
-        ),
+        tuple(tables),
         tuple(targets),
         (
             f"Peak of a {MATRIX}x{MATRIX} matrix product in the engine: {facts['peak'] / 1e9:.0f} 10^9 multiplications "
             f"a second; a large copy: {facts['copy_rate'] / 1e9:.1f} GB a second.",
+            f"The score heads' hidden layers take {heads / 1e9:.2f} 10^9 multiplications, "
+            f"{1000 * heads / facts['peak']:.2f} ms at that peak: {1000 * heads / facts['peak'] / base:.2f} of the "
+            "encoder's time, before anything is upsampled.",
             *notes,
         ),
     )  # fmt: skip
@@ -224,31 +264,32 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--rounds", type=int, help=f"{ROUNDS}, or {QUICK_ROUNDS} with --quick")
     parser.add_argument("--size", type=int, nargs=2, default=(HEIGHT, WIDTH), help="height and width of the picture")
-    parser.add_argument("--side", type=int, default=SIDE, help="of the large picture")
-    parser.add_argument("--classes", type=int, nargs="+", default=CLASSES, choices=CLASSES)
+    parser.add_argument(
+        "--side", type=int, default=SIDE, help="of the picture whose memory is measured, not in --quick"
+    )
+    parser.add_argument("--classes", type=int, nargs="+", choices=CLASSES, help="both, or 11 with --quick")
     chosen = parser.parse_args()
     torch.set_num_threads(THREADS)
     image = np.random.default_rng(0).integers(0, 256, (1, *chosen.size, 3), dtype=np.uint8)
-    most = max(chosen.classes)
-    measured: tuple[UpsamplerName, ...] = UPSAMPLERS[1:2] if chosen.quick else UPSAMPLERS
+    classes = chosen.classes or (CLASSES[:1] if chosen.quick else CLASSES)
     with tempfile.TemporaryDirectory() as folder:
-        found = forms(image, chosen.classes, Path(folder))
-        engine = open_engine(bundle_of(network_of("bilinear", 2), "bilinear", 2, Path(folder) / "small"), ours("auto"))
-        if not isinstance(engine, OpenVinoEngine):
-            raise TypeError("the product's default engine is OpenVINO")
+        found = subjects(image, classes, Path(folder))
         facts = {
-            "classes": list(chosen.classes),
+            "classes": list(classes),
             "size": list(chosen.size),
-            "precision": engine.precision,
-            "tail": engine.tail,
-            "peak": peak(engine),
+            "precision": found.engine.precision,
+            "tail": found.engine.tail,
+            "peak": peak(found.engine),
             "copy_rate": copy_rate(),
         }
-        times = measure(found, chosen.rounds or (QUICK_ROUNDS if chosen.quick else ROUNDS))
+        times = measure(found.forms, chosen.rounds or (QUICK_ROUNDS if chosen.quick else ROUNDS))
         facts["memory"] = {
-            upsampler: {"classes": most, "side": chosen.side, **peak_megabytes(upsampler, most, chosen.side)}
-            for upsampler in measured
-        }
+            upsampler: {
+                "classes": max(classes), "side": chosen.side,
+                **peak_megabytes(found.bundles[upsampler, max(classes)], chosen.side),
+            }
+            for upsampler in (() if chosen.quick else UPSAMPLERS)
+        }  # fmt: skip
     report("tail", "FCN-8s with random weights", part_of(times, facts), chosen.out)
 
 

@@ -81,7 +81,7 @@ class Size:
     compiled: int = 10
 
 
-QUICK = Size(pictures=64, rounds=1, epochs=2, steps=4, workers=(0, 1), tried=2, upsampler_epochs=1, compiled=0)
+QUICK = Size(pictures=25, rounds=1, epochs=2, steps=3, workers=(0,), tried=1, upsampler_epochs=1, compiled=0)
 
 
 @dataclass(frozen=True)
@@ -168,10 +168,10 @@ def measure(
         apart: Calls what is measured.
     """
     rates = {}
-    for workers in size.workers:
+    for workers in size.workers if len(size.workers) > 1 else ():
         say(f"plain loop with {workers} workers")
         rates[workers] = apart(plain_rate, root, config, workers, PLAIN, 2, size.tried)
-    best = max(rates, key=lambda workers: rates[workers])
+    best = max(size.workers, key=lambda workers: rates.get(workers, 0))
     epochs: list[Epoch] = []
     plain: dict[str, list[float]] = {PLAIN: [], SAME_LOSS: []}
     trained = replace(config, fit=replace(config.fit, epochs=size.epochs))
