@@ -113,8 +113,8 @@ class Subjects:
     engine: OpenVinoEngine
 
 
-def subjects(image: np.ndarray, classes: Sequence[int], folder: Path) -> Subjects:
-    """Export every network and open it."""
+def subjects(image: np.ndarray, classes: Sequence[int], folder: Path, *, graphs: bool) -> Subjects:
+    """Export every network and open it, and again to be run to the end of its graph where ``graphs`` asks for it."""
     bundles: dict[tuple[str, int], Bundle] = {}
     forms: Forms = {}
     config = ours("auto")
@@ -123,13 +123,15 @@ def subjects(image: np.ndarray, classes: Sequence[int], folder: Path) -> Subject
             network = network_of(upsampler, count)
             bundle = bundle_of(network, upsampler, count, folder / f"{upsampler}-{count}")
             bundles[upsampler, count] = bundle
-            engine, graph = OpenVinoEngine(bundle, config), OpenVinoEngine(bundle, config, fused=False)
+            engine = OpenVinoEngine(bundle, config)
             if not forms:
                 forms[ENCODER] = encoder_form(network, engine, image, folder)
             forms[name_of(upsampler, count)] = lambda engine=engine: engine.run(image)
             if engine.tail == "fused" and upsampler == "learned":
                 forms[f"{name_of(upsampler, count)}, up to the last step"] = trunk_form(engine, image)
-            forms[in_graph(upsampler, count)] = lambda graph=graph: graph.run(image)
+            if graphs:
+                graph = OpenVinoEngine(bundle, config, fused=False)
+                forms[in_graph(upsampler, count)] = lambda graph=graph: graph.run(image)
     return Subjects(forms, bundles, engine)
 
 
@@ -273,7 +275,7 @@ def main() -> None:
     image = np.random.default_rng(0).integers(0, 256, (1, *chosen.size, 3), dtype=np.uint8)
     classes = chosen.classes or (CLASSES[:1] if chosen.quick else CLASSES)
     with tempfile.TemporaryDirectory() as folder:
-        found = subjects(image, classes, Path(folder))
+        found = subjects(image, classes, Path(folder), graphs=not chosen.quick)
         facts = {
             "classes": list(classes),
             "size": list(chosen.size),
