@@ -148,10 +148,17 @@ def measure(network: Subject, image: NDArray[np.uint8], rounds: int, *, with_com
         uncompiled = _why_not(compiled, image)
         if not uncompiled:
             forms[COMPILED] = compiled
-    answers = {}
-    for name, form in forms.items():
+    times = in_turn(forms, image, rounds)
+    answers = {name: form(image)[0] for name, form in forms.items()}
+    agreement = {name: float((answer == answers[EAGER]).mean()) for name, answer in answers.items()}
+    return Times(times, agreement, engine.precision, engine.tail, uncompiled)
+
+
+def in_turn(forms: dict[str, Form], image: NDArray[np.uint8], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of every form in every round, taken in turn."""
+    for form in forms.values():
         for _ in range(WARM_UP):  # the engine compiles for a shape that comes back
-            answers[name], _ = form(image)
+            form(image)
     times: dict[str, list[float]] = {name: [] for name in forms}
     for _ in range(rounds):
         for name, form in forms.items():
@@ -160,8 +167,7 @@ def measure(network: Subject, image: NDArray[np.uint8], rounds: int, *, with_com
             started = time.perf_counter()
             form(image)
             times[name].append(1000 * (time.perf_counter() - started))
-    agreement = {name: float((answer == answers[EAGER]).mean()) for name, answer in answers.items()}
-    return Times(times, agreement, engine.precision, engine.tail, uncompiled)
+    return times
 
 
 def part_of(found: Times, image: NDArray[np.uint8], miou: Target) -> Part:

@@ -24,6 +24,7 @@ LOAD = os.getloadavg()[0]
 TITLES = {
     "engines": "Engines: one picture to its label map",
     "tail": "The tail: what comes after the encoder",
+    "int8": "int8",
     "services": "Over HTTP: JPEG in, PNG out",
     "growth": "Growth: larger pictures, more clients",
     "folder": "A folder of pictures",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import growth, services
+from benchmarks import growth, int8, services
 from benchmarks.figures import Part, Row, Table, Target
 from benchmarks.performance import run_part
 from benchmarks.performance_page import PERFORMANCE, lines
@@ -195,3 +195,13 @@ def test_the_tail_is_held_against_the_encoder_and_its_own_multiplications():
 
 def test_multiplications_of_dense_kernels_are_counted_at_every_stage():
     assert multiplications(11, 64, 96) == 4 * 11**2 * (4 * 6 + 8 * 12 + 64 * 96)
+
+
+def test_int8_is_held_against_the_float_network_and_its_miou_is_told():
+    facts = {"miou": {"fall_points": 0.6, "pictures": 101}}
+    found = int8.part_of(int8.Found({"float, bf16": [10.0], "int8": [7.0]}, 0.99, facts))
+    assert [(target.found, target.met) for target in found.targets] == [(0.7, True), (0.6, False)]
+    assert "not worth it" not in found.targets[0].note
+    seeded = int8.part_of(int8.Found({"float, bf16": [10.0], "int8": [9.0]}, 0.99, {}))
+    assert [(target.found, target.met) for target in seeded.targets] == [(0.9, False), (None, None)]
+    assert "not worth it" in seeded.targets[0].note
