@@ -84,11 +84,46 @@ def draw_pairs(run: Run, path: Path) -> None:
     path.write_bytes(encode_png(sheet(rows, labels)))
 
 
+def augmented_table(run: Run) -> str:
+    """Test-time augmentation beside the single pass: what it gains and costs; those that were evaluated."""
+    single = read_scores(run, "last")
+    rows = ["| passes | mIoU | boundary IoU | time |", "| --- | ---: | ---: | ---: |"]
+    rows.append(f"| one | {100 * single['miou']:.2f} | {percent(single['boundary_iou'])} | 1 |")
+    for which in ("tta-flip", "tta-scales"):
+        if not (run.root / f"evaluation-{which}").is_dir():
+            continue
+        found = read_scores(run, which)
+        tta = found["tta"]
+        scales = ", ".join(f"{scale:g}" for scale in tta["scales"])
+        flip = "mirrored too, " if tta["flip"] else ""
+        rows.append(
+            f"| {tta['passes']}: {flip}scales {scales} | {100 * found['miou']:.2f} | {percent(found['boundary_iou'])} "
+            f"| {tta['ratio']:.1f} |"
+        )
+    return "\n".join(rows)
+
+
+def shapes_section(root: Path | None) -> str:
+    """What the demo gives: drawn and told anew of its run, or as the page has it."""
+    heading = "## Shapes, the demo"
+    if root is None:
+        return heading + (DOCS / "results.md").read_text(encoding="utf-8").partition(heading)[2]
+    draw_pairs(Run.open(root), DOCS / "results" / "shapes.png")
+    scores = json.loads((root / "bundle" / "manifest.json").read_text())["scores"]
+    return f"""{heading}
+
+`make demo`: val mIoU {100 * scores["miou"]:.2f}, boundary IoU {percent(scores["boundary_iou"])}. Four pictures that the
+network had not seen, each beside its answer:
+
+![Four drawn pictures and their label maps](results/shapes.png)
+"""
+
+
 def main() -> None:
     """Write the page and its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", help="runs of one recipe by seed; the first is shown in full")
-    parser.add_argument("--shapes", type=Path, required=True, help="a run on shapes with its bundle, for the pictures")
+    parser.add_argument("--shapes", type=Path, help="a run on shapes with its bundle; without it that section stays")
     parser.add_argument("--recipe", default="recipes/camvid.yaml")
     parser.add_argument("--note", default="", help="a sentence about the conditions of the run")
     options = parser.parse_args()
@@ -102,7 +137,6 @@ def main() -> None:
     figures = DOCS / "results"
     figures.mkdir(exist_ok=True)
     draw_curve(run.metrics_file, figures / "curve.svg")
-    draw_pairs(Run.open(options.shapes), figures / "shapes.png")
 
     machine, packages = facts["machine"], facts["packages"]
     parameters = sum(value.numel() for value in run.network("last").parameters()) / 1e6
@@ -112,7 +146,6 @@ def main() -> None:
         served = agreement[precision]
         rows.append(f"| Bento, {precision} | {100 * served['equal_pixels']:.5f} % | {100 * served['miou']:.2f} |")
     agreement_table = "\n".join(rows)
-    shapes = json.loads((options.shapes / "bundle" / "manifest.json").read_text())["scores"]
     title = f"FCN-{config.model.finest_stride}s, {config.model.encoder}, {config.model.upsampler} upsampling"
     page = f"""# Results
 
@@ -141,6 +174,19 @@ Pixel accuracy {percent(evaluation["pixel_accuracy"])}, frequency-weighted IoU
 
 ![Training loss and val mIoU over the epochs](results/curve.svg)
 
+## Test-time augmentation
+
+```
+fcn evaluate runs/camvid/checkpoints/last.ckpt --tta.flip true --out runs/camvid/evaluation-tta-flip
+fcn evaluate runs/camvid/checkpoints/last.ckpt --tta.flip true --tta.scales 0.75,1,1.25 \\
+  --out runs/camvid/evaluation-tta-scales
+```
+
+An option of `fcn evaluate` and `fcn predict` that averages several looks at a picture; the service has none of it.
+Time is a ratio to one pass. Seed {facts["seed"]}, last epoch:
+
+{augmented_table(run)}
+
 ## What is served is what was trained
 
 ```
@@ -153,13 +199,7 @@ Label maps of the built Bento over HTTP against the checkpoint's own (torch, 32-
 
 {agreement_table}
 
-## Shapes, the demo
-
-`make demo`: val mIoU {100 * shapes["miou"]:.2f}, boundary IoU {percent(shapes["boundary_iou"])}. Four pictures that the
-network had not seen, each beside its answer:
-
-![Four drawn pictures and their label maps](results/shapes.png)
-"""
+{shapes_section(options.shapes)}"""
     (DOCS / "results.md").write_text(page)
     print(f"written to {DOCS / 'results.md'}")
 
