@@ -112,7 +112,7 @@ class Page:
         """Write NAME.md from NAME.json; without one, a page that says how to make it."""
         parts = self.read(folder)
         (folder / f"{self.name}.md").write_text(self.text(parts), encoding="utf-8")
-        self.draw(parts, folder)
+        self.draw({part: parts[part] for part in self.parts if part in parts}, folder)
 
     def text(self, parts: dict[str, Any]) -> str:
         """The page in Markdown.
