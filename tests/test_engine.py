@@ -17,7 +17,7 @@ from data.errors import BundleError, ConfigError, ImageError
 from model.runtime.bundle import write_bundle
 from model.runtime.engine import EngineConfig, open_engine
 from model.runtime.openvino_engine import LARGEST_COMPILED, OpenVinoEngine
-from model.runtime.processors import usable_processors
+from model.runtime.processors import multiplies_tiles, usable_processors
 from model.runtime.shapes import FrequentShapes
 
 if TYPE_CHECKING:
@@ -205,6 +205,15 @@ def test_a_network_with_other_outputs_is_a_bundle_error(tiny_bundle: Bundle, eng
 def test_settings_that_cannot_work_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         replace(EngineConfig(), **settings)
+
+
+def test_a_unit_for_tiles_is_read_from_what_the_system_tells(tmp_path: Path) -> None:
+    told = tmp_path / "cpuinfo"
+    assert not multiplies_tiles(told)
+    told.write_text("flags : avx512_bf16 amx_tile\n")
+    assert not multiplies_tiles(told)
+    told.write_text("flags : avx512_bf16 amx_bf16 amx_tile\n")
+    assert multiplies_tiles(told)
 
 
 def test_a_containers_quota_bounds_the_processors(tmp_path: Path) -> None:

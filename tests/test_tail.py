@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from data.labels import LabelMap
 from model.config import UpsamplerName
 from model.export import to_onnx
-from model.runtime import tail, trunk
+from model.runtime import library, tail, trunk
 from model.runtime.bundle import Manifest, write_bundle
 from model.runtime.engine import EngineConfig, open_engine
+from model.runtime.openvino_engine import OpenVinoEngine
 from model.runtime.predictor import Predictor
 from model.runtime.requests import Requests
-from model.runtime.tail import DenseTail, FilterTail, phase_kernels
+from model.runtime.tail import DenseTail, FilterTail, Tail, phase_kernels
+from model.runtime.tail_bf16 import Bf16Tail, bf16
 from model.upsample import TransposedUpsampler, bilinear_kernel, make_upsampler
 
 if TYPE_CHECKING:
@@ -31,6 +33,12 @@ if TYPE_CHECKING:
     from model.runtime.bundle import Bundle
 
 F32 = EngineConfig(precision="f32", threads=2)
+PRECISIONS = ["f32", "bf16"] if library.has_bf16() else ["f32"]
+
+
+def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """To bf16, as 32-bit numbers."""
+    return (bf16(values) << 16).view(np.float32)
 
 
 def wanted(upsampler: TransposedUpsampler, scores: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -41,13 +49,17 @@ def wanted(upsampler: TransposedUpsampler, scores: NDArray[np.float32]) -> tuple
 
 
 def make(
-    classes: int, factor: int, spread: float, *, dense: bool = False
-) -> tuple[TransposedUpsampler, FilterTail | DenseTail]:
+    classes: int, factor: int, spread: float, *, dense: bool = False, precision: str = "f32"
+) -> tuple[TransposedUpsampler, Tail]:
     """A transposed convolution that is not bilinear any more, and the compiled step of the same kernels."""
     upsampler = TransposedUpsampler(classes, factor, dense=dense, start="bilinear")
     with torch.no_grad():
         upsampler.weight.add_(torch.randn_like(upsampler.weight) * spread)
     kernels = upsampler.weight.detach().numpy()
+    if precision == "bf16":
+        with torch.no_grad():  # what torch makes of the same filters
+            upsampler.weight.copy_(torch.from_numpy(rounded(kernels)))
+        return upsampler, Bf16Tail(kernels if dense else kernels[:, 0], factor, threads=3)
     if not dense:
         return upsampler, FilterTail(kernels[:, 0], factor, threads=3)
     network = ov.Core().compile_model(
@@ -55,6 +67,13 @@ def make(
     )
     requests = Requests(network)
     return upsampler, DenseTail(lambda padded: requests.infer({"scores": padded}), factor, threads=3)
+
+
+def drawn(shape: tuple[int, int, int], precision: str, seed: int = 0, spread: float = 1.0) -> NDArray[np.float32]:
+    """Coarse scores; with bf16 such that the step, which rounds them in powers of two, changes next to nothing."""
+    scores = np.random.default_rng(seed).normal(size=shape).astype(np.float32) * np.float32(spread)
+    log2_e = np.float32(1.44269504)
+    return rounded(scores * log2_e) / log2_e if precision == "bf16" else scores
 
 
 def same(found: tuple[NDArray[np.uint8], ...], expected: tuple[NDArray[np.uint8], ...]) -> None:
@@ -71,48 +90,58 @@ def same(found: tuple[NDArray[np.uint8], ...], expected: tuple[NDArray[np.uint8]
     st.integers(1, 9),
     st.integers(1, 40),
     st.booleans(),
+    st.sampled_from(PRECISIONS),
     st.integers(0, 99),
 )
 def test_every_pixel_is_what_torch_makes_of_it(
-    classes: int, factor: int, height: int, width: int, dense: bool, seed: int
+    classes: int, factor: int, height: int, width: int, dense: bool, precision: str, seed: int
 ) -> None:
     if dense:
         classes, factor = min(classes, 5), min(factor, 8)
+    if precision == "bf16":
+        factor = max(factor, 4)
     torch.manual_seed(seed)
-    upsampler, step = make(classes, factor, 0.1, dense=dense)
-    scores = np.random.default_rng(seed).normal(size=(classes, height, width)).astype(np.float32) * 3
+    upsampler, step = make(classes, factor, 0.1, dense=dense, precision=precision)
+    scores = drawn((classes, height, width), precision, seed, spread=3)
     same(step.run(scores), wanted(upsampler, scores))
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("dense", [False, True])
-def test_255_classes_are_not_too_many(dense: bool) -> None:
+def test_255_classes_are_not_too_many(dense: bool, precision: str) -> None:
     torch.manual_seed(0)
-    upsampler, step = make(255, 4, 0.1, dense=dense)
-    scores = np.random.default_rng(0).normal(size=(255, 12, 17)).astype(np.float32)
+    upsampler, step = make(255, 4, 0.1, dense=dense, precision=precision)
+    scores = drawn((255, 12, 17), precision)
     same(step.run(scores), wanted(upsampler, scores))
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize("size", [50.0, 5000.0])
-def test_scores_far_from_nothing_neither_overflow_nor_vanish(size: float) -> None:
+def test_scores_far_from_nothing_neither_overflow_nor_vanish(size: float, dense: bool, precision: str) -> None:
     torch.manual_seed(0)
-    upsampler, step = make(4, 8, 1.0)  # filters that lead far from the scores around
-    scores = np.random.default_rng(0).normal(size=(4, 9, 21)).astype(np.float32) * size
+    # Filters that lead far from the scores around.
+    upsampler, step = make(4, 8, 1.0, dense=dense, precision=precision)
+    scores = drawn((4, 9, 21), precision, spread=size)
     labels, confidences = step.run(scores)
     expected = wanted(upsampler, scores)
     assert (labels != expected[0]).mean() < 2e-3
     assert np.abs(confidences.astype(int) - expected[1])[labels == expected[0]].max() <= 1
 
 
-def test_scores_that_are_no_numbers_give_some_label_and_no_crash() -> None:
-    _, step = make(3, 8, 0.0)
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("dense", [False, True])
+def test_scores_that_are_no_numbers_give_some_label_and_no_crash(dense: bool, precision: str) -> None:
+    _, step = make(3, 8, 0.0, dense=dense, precision=precision)
     labels, _ = step.run(np.full((3, 5, 5), np.nan, dtype=np.float32))
     assert labels.max() < 3
 
 
-def test_many_threads_at_once_do_not_meet() -> None:
-    upsampler, step = make(9, 8, 0.1)
-    rng = np.random.default_rng(0)
-    pictures = [rng.normal(size=(9, 48, 60)).astype(np.float32) for _ in range(6)]
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("dense", [False, True])
+def test_many_threads_at_once_do_not_meet(dense: bool, precision: str) -> None:
+    upsampler, step = make(16, 8, 0.1, dense=dense, precision=precision)
+    pictures = [drawn((16, 48, 60), precision, seed) for seed in range(6)]
     with ThreadPoolExecutor(6) as pool:
         for found, scores in zip(pool.map(step.run, pictures), pictures, strict=True):
             same(found, wanted(upsampler, scores))
@@ -175,20 +204,39 @@ def test_a_bundle_of_every_upsampler_gives_the_same_fused_and_in_its_graph(
         same(engine.run(images), expected)
 
 
+def test_the_last_step_is_in_the_precision_of_the_network(exported: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = {"bilinear": FilterTail, "learned": FilterTail, "learned-random": FilterTail, "learned-dense": DenseTail}
+    wanted_step = steps.get(exported.manifest.upsampler, type(None))
+    assert type(OpenVinoEngine(exported, F32)._tail) is wanted_step
+    if not library.has_bf16():
+        return  # bf16 is refused there: tests/test_engine.py
+    bf16_config = EngineConfig(precision="bf16", threads=2)
+    engine = OpenVinoEngine(exported, bf16_config)
+    assert type(engine._tail) is (wanted_step if wanted_step is type(None) else Bf16Tail)
+    images = np.random.default_rng(0).integers(0, 256, (2, 96, 160, 3), dtype=np.uint8)
+    found, expected = engine.run(images), open_engine(exported, F32).run(images)
+    assert (found[0] != expected[0]).mean() < 0.03
+    assert np.abs(found[1].astype(int) - expected[1]).mean() < 2
+    # The engine's own matrix products are faster where the processor multiplies tiles.
+    monkeypatch.setattr("model.runtime.openvino_engine.multiplies_tiles", lambda: True)
+    with_tiles = DenseTail if wanted_step is DenseTail else type(engine._tail)
+    assert type(OpenVinoEngine(exported, bf16_config)._tail) is with_tiles
+
+
 def test_a_machine_without_the_library_says_so_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(tail, "__file__", str(tmp_path / "tail.py"))
-    tail.compiled.cache_clear()
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    library.compiled.cache_clear()
     try:
-        assert tail.compiled() is None
+        assert library.compiled() is None
         assert "is not compiled here" in caplog.text
-        tail.compiled.cache_clear()
-        (tmp_path / f"_tail{tail.EXTENSION_SUFFIXES[0]}").write_bytes(b"from another machine")
-        assert tail.compiled() is None
+        library.compiled.cache_clear()
+        (tmp_path / f"_tail{library.EXTENSION_SUFFIXES[0]}").write_bytes(b"from another machine")
+        assert library.compiled() is None
         assert "cannot be used" in caplog.text
     finally:
-        tail.compiled.cache_clear()
+        library.compiled.cache_clear()
 
 
 def test_tiles_are_smaller_where_the_graph_holds_the_scores_of_many_classes(

@@ -12,10 +12,12 @@ import numpy as np
 
 from data.errors import ConfigError
 from model.runtime.engine import INPUT, OUTPUTS, check_images, check_interface, not_a_network
-from model.runtime.processors import usable_processors
+from model.runtime.library import compiled, has_bf16
+from model.runtime.processors import multiplies_tiles, usable_processors
 from model.runtime.requests import Requests
 from model.runtime.shapes import FrequentShapes
-from model.runtime.tail import DenseTail, FilterTail, compiled, phase_kernels
+from model.runtime.tail import DenseTail, FilterTail, phase_kernels
+from model.runtime.tail_bf16 import Bf16Tail
 from model.runtime.trunk import convolution, cut
 
 if TYPE_CHECKING:
@@ -175,7 +177,12 @@ class OpenVinoEngine:
         return _Compiled(self.compile(network), self._tail)
 
     def _tail_of(self, trunk: Trunk, threads: int) -> Tail:
-        if trunk.kernels.ndim == 3:
+        dense = trunk.kernels.ndim == 4
+        # A unit for whole tiles makes the engine's own matrix products many times as fast as pairs are.
+        in_pairs = self._precision == "bf16" and has_bf16() and not (dense and multiplies_tiles())
+        if in_pairs and trunk.factor % 4 == 0:
+            return Bf16Tail(trunk.kernels, trunk.factor, threads)
+        if not dense:
             return FilterTail(trunk.kernels, trunk.factor, threads)
         requests = Requests(self.compile(convolution(phase_kernels(trunk.kernels))))
         return DenseTail(lambda padded: requests.infer({"scores": padded}), trunk.factor, threads)

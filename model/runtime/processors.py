@@ -1,4 +1,4 @@
-"""How many processors this process may use, container limits included."""
+"""How many processors this process may use, container limits included, and what they can do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
+_CPUINFO: Final = Path("/proc/cpuinfo")
 
 
 def usable_processors(cgroup: Path = _CGROUP) -> int:
@@ -22,6 +23,18 @@ def usable_processors(cgroup: Path = _CGROUP) -> int:
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota(cgroup)
     return bound if quota is None else max(1, min(bound, ceil(quota)))
+
+
+def multiplies_tiles(cpuinfo: Path = _CPUINFO) -> bool:
+    """Whether the processor has a unit that multiplies whole tiles of bf16 matrices (Intel's AMX).
+
+    Args:
+        cpuinfo: Where Linux tells what processors can do.
+    """
+    try:
+        return "amx_bf16" in cpuinfo.read_text().split()
+    except OSError:  # not Linux: there is no such processor there that we know of
+        return False
 
 
 def _quota(cgroup: Path) -> float | None:

@@ -140,7 +140,8 @@ INLINE floats reach(floats low, floats high, float least_up, float most_up, floa
     return up - where(low < 0.0f, (floats){} + most_down, (floats){} + least_down) * low;
 }
 
-/* Label the pixels of the cell rows from `first` to before `last`, of 0 to height: one more than the coarse rows.
+/* Label the pixels of cell rows, of which there is one more than of coarse ones. Each is taken from `next`, which is 0 at
+ * first, by whoever is free: several threads call this with all else the same, and share the rows as they come.
  *
  * scores       (classes, height, width)
  * weights      (factor, factor, classes, 4): by phase, of the scores above left, above right, below left, below right
@@ -149,11 +150,11 @@ INLINE floats reach(floats low, floats high, float least_up, float most_up, floa
  */
 FOR_EACH_PROCESSOR
 void fcn_label(const float *scores, const float *weights, const filter_sums *sums, long classes, long height, long width,
-               long factor, long first, long last, uint8_t *labels, uint8_t *confidences)
+               long factor, long *next, uint8_t *labels, uint8_t *confidences)
 {
     floats near[MOST_CLASSES][NEIGHBOURS], upper[MOST_CLASSES];
     int32_t kept[MOST_CLASSES];
-    for (long cell_row = first; cell_row < last; cell_row++) {
+    for (long cell_row; (cell_row = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED)) <= height;) {
         const long above = within(cell_row - 1, height) * width, below = within(cell_row, height) * width;
         for (long cell = 0; cell <= width; cell += LANES) {
             floats surely = (floats){} + LOWEST, at_most = surely;
@@ -206,23 +207,23 @@ void fcn_label(const float *scores, const float *weights, const filter_sums *sum
     }
 }
 
-/* Label the pixels of a strip of cell rows whose scores are there, phase by phase: of its `rows`, the first of which is
- * the picture's `top`, those from `first` to before `last`.
+/* Label the pixels of a strip of cell rows whose scores are there, phase by phase. The first of its `rows` is the
+ * picture's `top`; each is taken from `next`, as above.
  *
  * scores       (factor, factor, classes, rows, width + 1)
  * labels, confidences  (height * factor, width * factor)
  */
 FOR_EACH_PROCESSOR
 void fcn_label_phases(const float *scores, long classes, long height, long width, long factor, long top, long rows,
-                      long first, long last, uint8_t *labels, uint8_t *confidences)
+                      long *next, uint8_t *labels, uint8_t *confidences)
 {
     const long cells = width + 1, map = rows * cells;
-    for (long i = 0; i < factor; i++)
-        for (long j = 0; j < factor; j++)
-            for (long r = first; r < last; r++) {
-                const long y = (top + r) * factor + i - factor / 2;
-                if (y < 0 || y >= height * factor)
-                    continue;
+    for (long r; (r = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED)) < rows;)
+        for (long i = 0; i < factor; i++) {
+            const long y = (top + r) * factor + i - factor / 2;
+            if (y < 0 || y >= height * factor)
+                continue;
+            for (long j = 0; j < factor; j++) {
                 const float *line = scores + (i * factor + j) * classes * map + r * cells;
                 for (long cell = 0; cell < cells; cell += LANES) {
                     floats own[MOST_CLASSES], reference = (floats){} + LOWEST;
@@ -237,4 +238,5 @@ void fcn_label_phases(const float *scores, long classes, long height, long width
                     write(seen, at, labels + y * at.width, confidences + y * at.width);
                 }
             }
+        }
 }

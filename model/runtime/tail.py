@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import logging
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
+
+from model.runtime.library import address, library
+from model.runtime.team import Team
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,10 +22,7 @@ STRIP_BYTES: Final = 4 << 20
 """Of the scores of all classes that a dense last step holds at once: they stay in the processor's cache."""
 
 _WORTH_SHARING: Final = 1 << 20
-"""Scores of all classes, at the picture's size, below which waking another thread costs more than it saves."""
-
-_LOG = logging.getLogger(__name__)
-_POINTER, _NUMBER = ctypes.c_void_p, ctypes.c_long
+"""Scores of all classes, at the picture's size, from which on a second thread saves more than waking it costs."""
 
 
 class Tail(Protocol):
@@ -55,16 +50,11 @@ class FilterTail:
     """
 
     def __init__(self, kernels: NDArray[np.float32], factor: int, threads: int) -> None:
-        library = compiled()
-        if library is None:
-            raise RuntimeError("the last step is not compiled on this machine")
-        self._label = library.fcn_label
+        self._label = library().fcn_label
         # (C, k, k) by phase: (i, j, C, neighbour), above and left before below and right.
         by_phase = phases(kernels).transpose(1, 3, 0, 2, 4)
         self._weights = np.ascontiguousarray(by_phase.reshape(factor, factor, -1, 4), dtype=np.float32)
-        above, below = (np.maximum(sign * self._weights, 0).sum(axis=3) for sign in (1, -1))
-        sums = [part for side in (above, below) for part in (side.min(axis=(0, 1)), side.max(axis=(0, 1)))]
-        self._sums = np.ascontiguousarray(np.stack(sums, axis=1), dtype=np.float32)
+        self._sums = filter_sums(kernels)
         self._factor = factor
         self._team = Team(threads)
 
@@ -73,13 +63,11 @@ class FilterTail:
         scores = np.ascontiguousarray(scores, dtype=np.float32)
         classes, height, width = scores.shape
         labels, confidences = empty(height * self._factor, width * self._factor)
-
-        def part(first: int, last: int) -> None:
-            sizes = (classes, height, width, self._factor, first, last)
-            arrays = (address(array) for array in (scores, self._weights, self._sums))
-            self._label(*arrays, *sizes, address(labels), address(confidences))
-
-        self._team.share(part, height + 1, scores.size * self._factor**2)
+        given = (address(scores), address(self._weights), address(self._sums), classes, height, width, self._factor)
+        self._team.share(
+            lambda turn: self._label(*given, turn, address(labels), address(confidences)),
+            alone=scores.size * self._factor**2 < _WORTH_SHARING,
+        )
         return labels, confidences
 
 
@@ -96,10 +84,7 @@ class DenseTail:
     def __init__(
         self, convolve: Callable[[NDArray[np.float32]], AbstractContextManager[Any]], factor: int, threads: int
     ) -> None:
-        library = compiled()
-        if library is None:
-            raise RuntimeError("the last step is not compiled on this machine")
-        self._label = library.fcn_label_phases
+        self._label = library().fcn_label_phases
         self._convolve = convolve
         self._factor = factor
         self._team = Team(threads)
@@ -114,45 +99,14 @@ class DenseTail:
             strip = np.ascontiguousarray(padded[:, :, first : min(first + rows, height + 1) + 1])
             count = strip.shape[2] - 1
             with self._convolve(strip) as found:
-                arrays = (address(found[0]), address(labels), address(confidences))
-                sizes = (classes, height, width, self._factor, first, count)
-                self._team.share(self._part(arrays, sizes), count, found[0].size)
+                given = (address(found[0]), classes, height, width, self._factor, first, count)
+                self._team.share(
+                    partial(self._share, given, (labels, confidences)), alone=found[0].size < _WORTH_SHARING
+                )
         return labels, confidences
 
-    def _part(self, arrays: tuple[int, int, int], sizes: tuple[int, ...]) -> Callable[[int, int], None]:
-        def part(first: int, last: int) -> None:
-            self._label(arrays[0], *sizes, first, last, *arrays[1:])
-
-        return part
-
-
-class Team:
-    """Threads that share the rows of a picture.
-
-    Args:
-        threads: With the caller's own.
-    """
-
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self._others = ThreadPoolExecutor(threads - 1, "tail") if threads > 1 else None
-
-    def share(self, part: Callable[[int, int], None], rows: int, scores: int) -> None:
-        """Do all rows.
-
-        Args:
-            part: Does the rows from one to before another, holding no lock.
-            rows: How many there are.
-            scores: Of all classes at the picture's size: how much work it is.
-        """
-        if self._others is None or scores < _WORTH_SHARING:
-            part(0, rows)
-            return
-        ends = [rows * index // self._threads for index in range(self._threads + 1)]
-        waiting = [self._others.submit(part, *ends[index : index + 2]) for index in range(1, self._threads)]
-        part(*ends[:2])
-        for one in waiting:
-            one.result()
+    def _share(self, given: tuple[int, ...], outputs: Labels, turn: int) -> None:
+        self._label(*given, turn, *map(address, outputs))
 
 
 def phases(kernels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -186,34 +140,21 @@ def phase_kernels(kernels: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(by_phase.reshape(factor * factor * outputs, inputs, 2, 2))
 
 
+def filter_sums(kernels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What bounds the scores that a class can have in a cell.
+
+    Args:
+        kernels: Shape (C, k, k).
+
+    Returns:
+        Shape (C, 4): the least and the most, over all phases, that the weights above nothing come to, and those below.
+    """
+    by_phase = phases(kernels)
+    above, below = (np.maximum(sign * by_phase, 0).sum(axis=(2, 4)) for sign in (1, -1))
+    sums = [part for side in (above, below) for part in (side.min(axis=(1, 2)), side.max(axis=(1, 2)))]
+    return np.ascontiguousarray(np.stack(sums, axis=1), dtype=np.float32)
+
+
 def empty(height: int, width: int) -> Labels:
     """A label map and a confidence to be filled."""
     return np.empty((height, width), dtype=np.uint8), np.empty((height, width), dtype=np.uint8)
-
-
-def address(array: NDArray[Any]) -> int:
-    """Where an array's first entry lies."""
-    return array.ctypes.data
-
-
-@cache
-def compiled() -> ctypes.CDLL | None:
-    """The library of tail.c; None where the installation found no compiler, or it was made on another machine."""
-    folder = Path(__file__).parent
-    for suffix in EXTENSION_SUFFIXES:
-        path = folder / f"_tail{suffix}"
-        if not path.is_file():
-            continue
-        try:
-            library = ctypes.CDLL(str(path))
-            library.fcn_label.argtypes = [*[_POINTER] * 3, *[_NUMBER] * 6, *[_POINTER] * 2]
-            library.fcn_label_phases.argtypes = [_POINTER, *[_NUMBER] * 8, *[_POINTER] * 2]
-        except (OSError, AttributeError) as error:
-            _LOG.warning("%s cannot be used (%s): the last upsampling runs inside the graph, slower", path, error)
-            return None
-        return library
-    _LOG.warning(
-        "model/runtime/tail.c is not compiled here: the last upsampling runs inside the graph, slower; "
-        "with a C compiler (gcc or clang) there, install the package again"
-    )
-    return None
