@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -172,6 +173,20 @@ def test_a_huge_picture_is_run_in_tiles_of_one_shape(wide_bundle: Bundle, noise:
     assert len(shapes) > 4
     assert len(set(shapes)) == 1
     assert max(shapes[0][1:3]) <= 256
+
+
+def test_after_a_huge_picture_the_engines_memory_is_given_back(
+    wide_bundle: Bundle, noise: Noise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor, picture = Predictor(wide_bundle, F32), noise(2048, 2048)
+    process = psutil.Process()
+    expected = predictor.predict(picture)
+    held = process.memory_info().rss
+    monkeypatch.setattr("model.runtime.predictor.RELEASE_PIXELS", 1000)
+    found = predictor.predict(picture)
+    assert held - process.memory_info().rss > 20e6
+    assert (found.label_map == expected.label_map).all()
+    assert (predictor.predict(picture).confidence == expected.confidence).all()
 
 
 def test_threads_share_one_predictor(wide_bundle: Bundle, noise: Noise) -> None:

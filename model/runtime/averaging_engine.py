@@ -82,6 +82,10 @@ class AveragingEngine:
         label_maps, confidences = zip(*answers, strict=True)
         return np.stack(label_maps), np.stack(confidences)
 
+    def release(self) -> None:
+        """See ``Engine.release``."""
+        self._network.release_memory()
+
     def _probabilities(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
         padded = np.ascontiguousarray(pad_to_multiple(image, self._stride))
         given = {

@@ -98,6 +98,10 @@ class Engine(Protocol):
         """
         ...
 
+    def release(self) -> None:
+        """Give back the memory that is held for the next picture; that one takes it anew."""
+        ...
+
 
 def open_engine(bundle: Bundle, config: EngineConfig) -> Engine:
     """Load a bundle's network.

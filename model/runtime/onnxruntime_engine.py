@@ -67,3 +67,6 @@ class OnnxRuntimeEngine:
         check_images(images, self._stride)
         label_maps, confidences = self._session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(images)})
         return label_maps, confidences
+
+    def release(self) -> None:
+        """Nothing is held: see where the session is made."""

@@ -134,6 +134,10 @@ class OpenVinoEngine:
         check_images(images, self._stride)
         return self._network_for(images.shape).run(images)
 
+    def release(self) -> None:
+        """See ``Engine.release``; networks for a size of their own keep theirs, which is little."""
+        self._any_shape.release()
+
     def _network_for(self, shape: Shape) -> _Compiled:
         if prod(shape[:3]) > LARGEST_COMPILED:
             return self._any_shape
@@ -205,6 +209,9 @@ class _Compiled:
             return labelled[0][0][None], labelled[0][1][None]
         label_maps, confidences = map(np.stack, zip(*labelled, strict=True))
         return label_maps, confidences
+
+    def release(self) -> None:
+        self._requests.release()
 
 
 @cache

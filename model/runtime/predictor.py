@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 SCORES_BYTES: Final = 512 << 20
 """Of the scores of all classes of one tile, where the graph holds them: tiles are made smaller where there are many."""
 
+RELEASE_PIXELS: Final = 1 << 25
+"""Of a picture after which the engine gives its memory back, 0.3 GB after tiles of 2048x2048: the next huge one is
+decoded before it is labelled, and needs not find that memory taken. Taking it anew costs as much as half a tile."""
+
 OVERLAP: Final = 256
 """Pixels that neighbouring tiles share, at least, where the tiles are large enough for it."""
 
@@ -116,6 +120,8 @@ class Predictor:
                 labels, probabilities = self.engine.run(tile[None])
                 label_map[row.target, column.target] = labels[0, row.kept, column.kept]
                 confidence[row.target, column.target] = probabilities[0, row.kept, column.kept]
+        if height * width > RELEASE_PIXELS:
+            self.engine.release()
         return Segmentation(label_map, confidence)
 
     def warm_up(self) -> None:

@@ -38,3 +38,7 @@ class Requests:
             request = self._network.create_infer_request()
         yield request.infer(given, share_inputs=True, share_outputs=True)
         self._idle.append(request)
+
+    def release(self) -> None:
+        """Give back the memory between layers, unless a picture is being worked on."""
+        self._network.release_memory()
