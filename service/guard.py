@@ -68,8 +68,12 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
+        with spans.caller(headers.get("traceparent", "")):
+            await self._serve(scope, receive, send, headers.get("x-request-id", ""))
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, given: str) -> None:
         start = time.perf_counter()
-        given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         method = scope["method"]
         status = 0

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry import trace
+from opentelemetry import context, trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
 _TRACER: Final = trace.get_tracer("fcn-segmenter")
+_PROPAGATOR: Final = TraceContextTextMapPropagator()
+
+
+def caller(traceparent: str) -> AbstractContextManager[object]:
+    """Within a caller's trace, so that the log names it where the request itself makes no span.
+
+    Args:
+        traceparent: The request's header (W3C Trace Context); empty or nonsense is no trace.
+    """
+    if not traceparent or trace.get_current_span().get_span_context().is_valid:
+        return nullcontext()
+    return _within(traceparent)
+
+
+@contextmanager
+def _within(traceparent: str) -> Iterator[None]:
+    token = context.attach(_PROPAGATOR.extract({"traceparent": traceparent}))
+    try:
+        yield
+    finally:
+        context.detach(token)
 
 
 def stage(name: str) -> AbstractContextManager[object]:

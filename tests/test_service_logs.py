@@ -11,6 +11,8 @@ from service.guard import FIELDS
 from service.logs import JsonFormatter
 from tests.serving import serving_bundle
 
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
 
 def line_of(record):
     text = JsonFormatter().format(record)
@@ -49,7 +51,8 @@ def test_a_traceback_stands_in_a_field():
 def lines(tiny_bundle, tmp_path_factory):
     """What a server printed from its start to its end, nonsense on the socket included."""
     with serving_bundle(tiny_bundle, tmp_path_factory.mktemp("logs"), FCN_LOG_FORMAT="json") as running:
-        httpx.post(f"{running.url}/v1/segment", content=b"no picture", headers={"x-request-id": "job-7"}, timeout=30)
+        headers = {"x-request-id": "job-7", "traceparent": f"00-{TRACE}-{SPAN}-01"}
+        httpx.post(f"{running.url}/v1/segment", content=b"no picture", headers=headers, timeout=30)
         httpx.request("BREW", f"{running.url}/a/path/of/my/own", timeout=30)
         with httpx.Client() as client:
             client.get(f"{running.url}/livez", headers={"Connection": "Upgrade", "Upgrade": "nonsense"}, timeout=30)
@@ -66,8 +69,10 @@ def test_a_request_is_told_with_all_that_is_known_of_it(lines):
     assert line["bytes_in"] == 10
     assert line["bytes_out"] > 50
     assert line["ms"] > 0
-    assert len(line["trace_id"]) == 32
-    assert len(line["span_id"]) == 16
+    assert (line["trace_id"], line["span_id"]) == (TRACE, SPAN)
+    others = [line for line in lines if line.get("id") not in {None, "job-7"}]
+    assert others, "requests without a trace"
+    assert all("trace_id" not in line for line in others)
 
 
 def test_lines_of_bentoml_and_uvicorn_have_the_same_form(lines):
