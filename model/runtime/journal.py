@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from data.errors import BundleError, ConfigError
@@ -133,7 +133,7 @@ class Journal:
                 else:
                     self._left_behind |= paths  # it may be another's by now: see settle
         with self._path.open("a", encoding="utf-8") as file:
-            file.write("".join(json.dumps(asdict(entry)) + "\n" for entry in entries))
+            file.write("".join(json.dumps(vars(entry)) + "\n" for entry in entries))
 
     def settle(self) -> None:
         """Remove what pictures had under other names, as before a twin came (``a.jpg`` beside ``a.png``)."""

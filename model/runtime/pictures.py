@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from data.errors import DataError
 from data.pixels import ENDINGS
@@ -14,6 +15,10 @@ from model.runtime.journal import ANSWERS, JOURNAL_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
+
+
+_PARTS: Final = attrgetter("parts")
+"""Paths are ordered by it, and faster than by themselves."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def _level(root: Path, folders: Sequence[Path], seen: set[Path]) -> Iterator[Pic
     stems = dict(zip(pictures, _stems(pictures), strict=True))
     # A folder is looked at when its turn comes: pictures at a million places are not held at once.
     grouped = {min(group): sorted(group) for group in subfolders.values()}
-    for path in sorted([*pictures, *grouped]):
+    for path in sorted([*pictures, *grouped], key=_PARTS):
         if path in stems:
             yield Picture(root / path, path.as_posix(), stems[path])
             continue
