@@ -87,7 +87,7 @@ def network_of_environment() -> FCN:
 
 def write_seeded(folder: Path) -> Bundle:
     """Its bundle."""
-    from model.export import to_onnx  # noqa: PLC0415  imports torch
+    from model.graph import to_onnx  # noqa: PLC0415  imports torch
 
     labels = LabelMap.from_names([f"class {index}" for index in range(CLASSES)])
     config = ModelConfig()

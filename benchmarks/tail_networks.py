@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import product
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
 import torch
 
 from benchmarks.engines import ours
+from benchmarks.network import THREADS
 from data.labels import LabelMap
 from model.config import ModelConfig
-from model.export import to_onnx
-from model.runtime.bundle import Manifest, write_bundle
+from model.graph import to_onnx
+from model.runtime.bundle import Manifest, read_bundle, write_bundle
 from model.runtime.engine import INPUT
 from model.runtime.openvino_engine import OpenVinoEngine
 from model.runtime.trunk import cut
@@ -42,11 +46,11 @@ def network_of(upsampler: UpsamplerName, classes: int) -> FCN:
     return network
 
 
-def bundle_of(network: FCN, upsampler: UpsamplerName, classes: int, folder: Path) -> Bundle:
-    """Its bundle."""
+def write_network(upsampler: UpsamplerName, classes: int, folder: Path) -> None:
+    """Write its bundle."""
     labels = LabelMap.from_names([str(index) for index in range(classes)])
     manifest = Manifest("tail", labels, 32, "seeded", upsampler, 8, "", {}, {}, "2026-01-01T00:00:00+00:00")
-    return write_bundle(folder, to_onnx(network), manifest)
+    write_bundle(folder, to_onnx(network_of(upsampler, classes)), manifest)
 
 
 class Features(torch.nn.Module):
@@ -64,10 +68,14 @@ class Features(torch.nn.Module):
         return features
 
 
-def encoder_form(network: FCN, engine: OpenVinoEngine, image: np.ndarray, folder: Path) -> Callable[[], object]:
-    """The encoder in the engine that runs the whole, with its settings."""
-    path = folder / "encoder.onnx"
+def write_encoder(image: np.ndarray, path: Path) -> None:
+    """Write the encoder that all networks have, for pictures of one size."""
+    network = network_of("bilinear", 2)
     torch.onnx.export(Features(network).eval(), (torch.from_numpy(image),), path, dynamo=True, verbose=False)
+
+
+def encoder_form(path: Path, engine: OpenVinoEngine, image: np.ndarray) -> Callable[[], object]:
+    """The encoder in the engine that runs the whole, with its settings."""
     request = engine.compile(engine.read(path)).create_infer_request()
     return lambda: request.infer({0: image}, share_inputs=True, share_outputs=True)
 
@@ -89,17 +97,23 @@ class Subjects:
 
 def subjects(image: np.ndarray, classes: Sequence[int], folder: Path, *, graphs: bool) -> Subjects:
     """Export every network and open it, and again to be run to the end of its graph where ``graphs`` asks for it."""
+    # In processes of their own, as an exporter is busy for a quarter of a minute with one network.
+    with ProcessPoolExecutor(THREADS, get_context("spawn")) as exporters:
+        exporting = [exporters.submit(write_encoder, image, folder / "encoder.onnx")]
+        for count, upsampler in product(classes, UPSAMPLERS):
+            exporting.append(exporters.submit(write_network, upsampler, count, folder / f"{upsampler}-{count}"))
+        for one in exporting:
+            one.result()
     bundles: dict[tuple[str, int], Bundle] = {}
     forms: Forms = {}
     config = ours("auto")
     for count in classes:
         for upsampler in UPSAMPLERS:
-            network = network_of(upsampler, count)
-            bundle = bundle_of(network, upsampler, count, folder / f"{upsampler}-{count}")
+            bundle = read_bundle(folder / f"{upsampler}-{count}")
             bundles[upsampler, count] = bundle
             engine = OpenVinoEngine(bundle, config)
             if not forms:
-                forms[ENCODER] = encoder_form(network, engine, image, folder)
+                forms[ENCODER] = encoder_form(folder / "encoder.onnx", engine, image)
             forms[name_of(upsampler, count)] = lambda engine=engine: engine.run(image)
             if engine.tail == "fused" and upsampler == "learned":
                 forms[f"{name_of(upsampler, count)}, up to the last step"] = trunk_form(engine, image)

@@ -64,6 +64,7 @@ class Size:
         rounds: Of the product and the plain loop, in turn.
         epochs: Of the product a round, the first of which is not counted.
         steps: Of the plain loop that count, a round.
+        losses: Of the plain loop.
         workers: Of the plain loop, that are tried.
         tried: Steps by which one of them is chosen.
         upsampler_epochs: Of the upsamplers alone.
@@ -75,13 +76,16 @@ class Size:
     rounds: int = 3
     epochs: int = 3
     steps: int = 24
+    losses: tuple[str, ...] = (PLAIN, SAME_LOSS)
     workers: tuple[int, ...] = (0, 1, 2)
     tried: int = 10
     upsampler_epochs: int = 2
     compiled: int = 10
 
 
-QUICK = Size(pictures=25, rounds=1, epochs=2, steps=3, workers=(0,), tried=1, upsampler_epochs=1, compiled=0)
+QUICK = Size(
+    pictures=25, rounds=1, epochs=2, steps=3, losses=(PLAIN,), workers=(0,), tried=1, upsampler_epochs=1, compiled=0
+)
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,7 @@ def measure(
         rates[workers] = apart(plain_rate, root, config, workers, PLAIN, 2, size.tried)
     best = max(size.workers, key=lambda workers: rates.get(workers, 0))
     epochs: list[Epoch] = []
-    plain: dict[str, list[float]] = {PLAIN: [], SAME_LOSS: []}
+    plain: dict[str, list[float]] = {name: [] for name in size.losses}
     trained = replace(config, fit=replace(config.fit, epochs=size.epochs))
     with tempfile.TemporaryDirectory() as place:
         for number in range(size.rounds):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import warnings
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
-from torch import nn
 
 from data.errors import ExportError
 from data.licences import data_licence, encoder_licence
@@ -22,12 +19,13 @@ from model.averaging import network_predict
 from model.calibration import Calibration
 from model.evaluate import choose_data, data_settings, evaluate, open_matching
 from model.fcn import COARSEST_STRIDE
+from model.graph import OPSET, to_onnx
 from model.int8 import to_int8
 from model.model_card import write_model_card
 from model.nncf_session import import_nncf
 from model.run import Run, checkpoint_sha256
 from model.runtime.bundle import Bundle, Manifest, read_bundle, write_bundle
-from model.runtime.engine import INPUT, OUTPUTS, EngineConfig, open_engine
+from model.runtime.engine import EngineConfig, open_engine
 from model.runtime.predictor import Predictor
 from model.survey import survey
 
@@ -44,39 +42,9 @@ if TYPE_CHECKING:
     from model.runtime.engine import Engine
     from model.runtime.predictor import Segmentation
 
-OPSET: Final = 20
 CHECKED_PICTURES: Final = 8
 LARGEST_DISAGREEMENT: Final = 1e-3
 """Share of pixels on which two engines may differ: where two classes score the same to rounding."""
-
-
-class Labeller(nn.Module):
-    """The exported graph: picture in, label map and confidence out.
-
-    The argmax belongs inside: full-size logits never leave the engine.
-
-    Args:
-        network: In evaluation mode.
-    """
-
-    def __init__(self, network: FCN) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Label a batch.
-
-        Args:
-            image: RGB, shape (N, H, W, 3), uint8, sides multiples of 32.
-
-        Returns:
-            Label map and confidence, both (N, H, W) uint8; a confidence of 255 is a probability of 1.
-        """
-        logits = self.network(image.permute(0, 3, 1, 2))
-        top = logits.amax(dim=1)
-        # The softmax of the largest logit: 1 / sum exp(logit - largest).
-        confidence = 1 / (logits - top[:, None]).exp().sum(dim=1)
-        return logits.argmax(dim=1).to(torch.uint8), (confidence * 255).round().to(torch.uint8)
 
 
 def export(
@@ -204,47 +172,6 @@ def recipe(config: TrainConfig) -> dict[str, Any]:
     # A file of weights is named and not placed.
     found["model"]["encoder_weights"] = Path(found["model"]["encoder_weights"]).name
     return found
-
-
-def to_onnx(network: FCN) -> bytes:
-    """The graph from uint8 picture to label map and confidence, with dynamic batch and sides.
-
-    Args:
-        network: Any FCN.
-
-    Raises:
-        ExportError: torch cannot export this network (some encoders hold what ONNX does not).
-    """
-    labeller = Labeller(network).eval()
-    # Unequal sides, and a batch above 1: sizes of 1 would be taken as constants.
-    example = torch.zeros(2, 3 * COARSEST_STRIDE, 4 * COARSEST_STRIDE, 3, dtype=torch.uint8)
-    rows, columns = torch.export.Dim("rows", min=1, max=4096), torch.export.Dim("columns", min=1, max=4096)
-    shapes = {"image": {0: torch.export.Dim("batch", min=1), 1: COARSEST_STRIDE * rows, 2: COARSEST_STRIDE * columns}}
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                labeller,
-                (example,),
-                input_names=[INPUT],
-                output_names=list(OUTPUTS),
-                dynamic_shapes=shapes,
-                opset_version=OPSET,
-                dynamo=True,
-                verbose=False,
-            )
-            if program is None:
-                raise ExportError(f"torch gave no ONNX graph of {network.name}")
-            path = Path(folder) / "model.onnx"
-            program.save(path, external_data=False)
-            return path.read_bytes()
-    except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
-        raise ExportError(f"{network.name} cannot be exported to ONNX: {str(error).splitlines()[0]}") from error
-    finally:
-        logger.setLevel(level)
 
 
 def check_agreement(network: FCN, bundle: Bundle, source: Source, split: Split) -> dict[str, Any]:

@@ -30,8 +30,9 @@ from model.evaluate import (
     score_table,
     write_evaluation,
 )
-from model.export import Labeller, check_agreement, export, to_onnx
+from model.export import check_agreement, export
 from model.fcn import FCN
+from model.graph import Labeller, to_onnx
 from model.runtime.bundle import read_bundle
 from model.runtime.engine import EngineConfig, open_engine
 from model.runtime.predictor import Predictor
@@ -168,7 +169,10 @@ def test_every_upsampler_exports_and_agrees(upsampler, tmp_path, bundle):
     with torch.no_grad():
         for parameter in (p for module in network.upsampler_modules() for p in module.parameters()):
             parameter.add_(0.1 * torch.randn_like(parameter))  # a start that is bilinear would hide what is learned
+    in_place = [getattr(module, "inplace", None) for module in network.modules()]
+    assert True in in_place
     exported = write_bundle(tmp_path / "bundle", to_onnx(network), replace(bundle.manifest, model_sha256=""))
+    assert [getattr(module, "inplace", None) for module in network.modules()] == in_place
     image = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3), dtype=np.uint8)
     with torch.inference_mode():
         expected, _ = Labeller(network)(torch.from_numpy(image))

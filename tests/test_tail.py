@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from data.labels import LabelMap
 from model.config import UpsamplerName
-from model.export import to_onnx
+from model.graph import to_onnx
 from model.runtime import library, tail, trunk
 from model.runtime.bundle import Manifest, write_bundle
 from model.runtime.engine import EngineConfig, open_engine

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from model.compare.memory import measure_peak_memory
-from model.export import to_onnx
 from model.fcn import COARSEST_STRIDE
+from model.graph import to_onnx
 from model.provenance import processor_name
 from model.runtime.bundle import Manifest, write_bundle
 from model.runtime.engine import EngineConfig, open_engine
