@@ -17,7 +17,7 @@ help:  ## Show this help
 
 install: .venv/.installed  ## Make .venv and install the pinned set
 
-.venv/.installed: pyproject.toml constraints.txt model/runtime/tail.c model/runtime/tail_bf16.c
+.venv/.installed: pyproject.toml constraints.txt $(wildcard model/runtime/tail*.[ch])
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; found " + sys.version.split()[0])'
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'

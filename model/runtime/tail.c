@@ -18,7 +18,9 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { LANES = 16, MOST_CLASSES = 256, NEIGHBOURS = 4, NOTHING = 24, FAR = 100 }; /* the last two: powers of two */
+#include "tail.h"
+
+enum { NEIGHBOURS = 4 };
 
 typedef float floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t ints __attribute__((vector_size(4 * LANES)));
@@ -31,8 +33,6 @@ typedef int32_t ints __attribute__((vector_size(4 * LANES)));
 #else
 #define FOR_EACH_PROCESSOR
 #endif
-
-static const float LOWEST = -3e38f, LOG2_E = 1.44269504f;
 
 INLINE floats where(ints condition, floats yes, floats no)
 {
@@ -93,11 +93,6 @@ INLINE void write(found seen, row at, uint8_t *labels, uint8_t *confidences)
     }
 }
 
-INLINE long within(long index, long length)
-{
-    return index < 0 ? 0 : index < length ? index : length - 1;
-}
-
 /* Sixteen values of a line from `start` on; beyond its ends those at the ends. */
 INLINE floats load(const float *line, long start, long length)
 {
@@ -127,11 +122,6 @@ INLINE floats least_of(floats a, floats b)
 {
     return where(a < b, a, b);
 }
-
-/* What the four filter weights of a class come to, over all phases: sums of those above nothing and of those below. */
-typedef struct {
-    float least_above, most_above, least_below, most_below;
-} filter_sums;
 
 /* The largest score that the filters can make of neighbours between `low` and `high`. */
 INLINE floats reach(floats low, floats high, float least_up, float most_up, float least_down, float most_down)
