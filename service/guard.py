@@ -69,12 +69,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        with spans.caller(headers.get("traceparent", "")):
-            await self._serve(scope, receive, send, headers.get("x-request-id", ""))
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, given: str) -> None:
-        start = time.perf_counter()
+        given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        with spans.caller(headers.get("traceparent", "")):
+            await self._serve(scope, receive, send, request_id)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        start = time.perf_counter()
         method = scope["method"]
         status = 0
         received = sent = 0
