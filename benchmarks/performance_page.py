@@ -117,8 +117,9 @@ def draw(parts: dict[str, Any], folder: Path) -> None:
         axes.set_yticks(range(len(targets)), [target["what"] for target in targets])
         axes.set_ylim(len(targets) - 0.4, -0.6)
         axes.set_xscale("log")
-        ends = [axes.get_xlim()[0], axes.get_xlim()[1] * 2.2]  # room for the figures
-        axes.set_xlim(min(ends[0], 0.9), max(ends[1], 2))
+        ends = [min(axes.get_xlim()[0], 0.9), max(axes.get_xlim()[1], 2)]
+        # A figure is a third as wide as the axis, whatever the longest bar: half of what the bars span, on its scale.
+        axes.set_xlim(ends[0], ends[1] * (ends[1] / ends[0]) ** 0.5)
         axes.axvline(1, color="black", linewidth=1)
         axes.set_xlabel("times as good as the target; red is missed")
         ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if axes.get_xlim()[0] <= tick <= ends[1]]
