@@ -17,7 +17,8 @@ from PIL import Image
 from data.bands import bands
 from data.errors import CorruptImageError, DataError, ImageError, ImageTooLargeError, UnsupportedImageError
 from data.headers import FORMATS, check_header, kind_of
-from data.pixels import MOST_PIXELS, read_image
+from data.limits import MOST_PIXELS
+from data.pixels import read_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

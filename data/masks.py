@@ -9,8 +9,9 @@ import numpy as np
 from data.bands import BAND_PIXELS, bands, count_pixels
 from data.errors import DataError, ImageError, LabelError
 from data.labels import IGNORE_INDEX
+from data.limits import MOST_PIXELS
 from data.pages import decode_pages, is_stack
-from data.pixels import MOST_PIXELS, open_image
+from data.pixels import open_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

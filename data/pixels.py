@@ -12,6 +12,7 @@ from data.bands import bands
 from data.colour import BAND_PIXELS, RgbConversion
 from data.errors import CorruptImageError, ImageError, ImageTooLargeError, UnsupportedImageError
 from data.headers import FORMATS, check_header, check_tiff, kind_of, unidentified
+from data.limits import MAX_PIXELS, MOST_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,16 +25,6 @@ ENDINGS: Final = frozenset(
     | {".ppm", ".pgm", ".pbm", ".pnm", ".pfm"}
 )
 """What files of these formats are called, in small letters."""
-
-MAX_PIXELS: Final = 120_000_000
-"""Default limit, checked from the header before a pixel is decoded: 12000x9000, the 108 megapixels of a telephone,
-and a little more."""
-
-LARGEST_MAX_PIXELS: Final = 178_956_970
-"""The highest limit that can be asked for."""
-
-MOST_PIXELS: Final = 1_000_000_000
-"""Most pixels of a person's own picture or mask that is trained on; see ``data.huge``."""
 
 # Pillow's own check stays on as a second lock behind the limits above: it warns above this and refuses above twice
 # this. Its default would warn of pictures that are read here on purpose, an error under python -W error.

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import bentoml
 from bentoml.exceptions import BentoMLException
 
 from data.errors import BundleError, ConfigError, FcnError
-from model.runtime.bundle import read_bundle
-from model.runtime.predictor import Predictor
 from service import logs
-from service.cors import Cors
-from service.gate import Gate
-from service.guard import LOGGER, Guard
-from service.native import SchemaDoor
+from service.logs import LOGGER
 from service.orphan import end_with_supervisor, name_supervisor
 from service.probe import probe
-from service.routes import create_app
 from service.settings import Settings
-from service.station import Station
 from service.stopping import stop_gently
 from service.timers import take_out_timers
 from service.tracing import bentoml_tracing, flush, use_bentoml_provider
@@ -30,6 +24,7 @@ from service.tracing import bentoml_tracing, flush, use_bentoml_provider
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from service.front import Front
     from service.keys import Keyring
 
 
@@ -46,36 +41,31 @@ def _refusal(error: FcnError) -> str:
     return f"fcn-segmenter does not start: {error}"
 
 
-# BentoML takes a service's configuration and its mounted application from the class below, so these
-# exist once the module is imported. The model itself is loaded in __init__.
+# BentoML takes a service's configuration from the class below, so this exists once the module is imported.
 SETTINGS, KEYRING, TRACING = _settings()
 logs.configure(SETTINGS.log_format)
-PROBE_PATHS: Final = frozenset({"/livez", "/healthz", "/readyz"})
-STATION: Final = Station(SETTINGS)
-_APP: Final = create_app(STATION)
+
+
+@cache
+def front() -> Front:
+    """What answers requests, made and imported when a worker first asks for it.
+
+    The process above the workers imports this module too, to know the service. It never answers, and without numpy,
+    FastAPI and the routes it is a quarter smaller.
+    """
+    from service.front import Front  # noqa: PLC0415
+
+    return Front(SETTINGS, KEYRING)
 
 
 async def contract(scope: Scope, receive: Receive, send: Send) -> None:
     """The public contract, as a plain callable: of a FastAPI object BentoML would take the known routes only."""
-    await _APP(scope, receive, send)
+    await front().contract(scope, receive, send)
 
 
-class Probes:
-    """ASGI middleware: the probes as the contract has them, in place of BentoML's, whose 503 is plain text.
-
-    Args:
-        app: The application.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] == "http" and scope["path"] in PROBE_PATHS:
-            await contract(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+def before_bentoml(app: ASGIApp) -> ASGIApp:
+    """BentoML's application with all that stands before it, for BentoML as a middleware."""
+    return front().around(app)
 
 
 @bentoml.asgi_app(contract, path="/", name="contract")
@@ -95,13 +85,17 @@ class Segmenter:
     """Label every pixel of a picture: POST it to /v1/segment."""
 
     def __init__(self) -> None:
-        end_with_supervisor(STATION, SETTINGS.timeout_seconds)
+        from model.runtime.bundle import read_bundle  # noqa: PLC0415 - see front
+        from model.runtime.predictor import Predictor  # noqa: PLC0415
+
+        station = front().station
+        end_with_supervisor(station, SETTINGS.timeout_seconds)
         use_bentoml_provider()
         if not KEYRING:
             LOGGER.info("FCN_API_KEYS is not set: whoever reaches the port may use every route")
         bundle = read_bundle(bundle_folder())
-        STATION.open(Predictor(bundle, SETTINGS.engine_config(), SETTINGS.max_tile))
-        stop_gently(STATION, SETTINGS.drain_seconds)
+        station.open(Predictor(bundle, SETTINGS.engine_config(), SETTINGS.max_tile))
+        stop_gently(station, SETTINGS.drain_seconds)
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]  # BentoML's hooks carry no types
     @staticmethod
@@ -121,7 +115,7 @@ class Segmenter:
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
         """Finish what was accepted."""
-        STATION.close()
+        front().station.close()
         flush()
 
 
@@ -130,13 +124,7 @@ def _service() -> bentoml.Service[Segmenter]:
     return cast("bentoml.Service[Segmenter]", Segmenter)
 
 
-# Here and not around the contract alone, so that the probes, which are BentoML's own, are guarded as well.
-# The first goes around the second: a refused request is logged, and a page that may read answers may read why.
-_service().add_asgi_middleware(Guard, model_version=lambda: STATION.model_version, stopping=lambda: STATION.stopping)
-_service().add_asgi_middleware(Cors, origins=SETTINGS.cors_origins)
-_service().add_asgi_middleware(Gate, keyring=KEYRING, open_doors=SETTINGS.open_doors, routes=_APP.routes)
-_service().add_asgi_middleware(Probes)
-_service().add_asgi_middleware(SchemaDoor, contract=contract)
+_service().add_asgi_middleware(before_bentoml)
 
 
 def bundle_folder() -> Path:

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from service import metrics
 from service.bodies import BINARY, FORM, request_body
 from service.errors import ServiceError, as_service_error
-from service.guard import LOGGER, REQUEST_ID
-from service.logs import FIELDS
+from service.guard import REQUEST_ID
+from service.logs import FIELDS, LOGGER
 from service.options import form_schema, merged, query_parameters, read_options
 from service.pipeline import AbandonedError, Watch
 from service.schema import BatchEntry
@@ -132,7 +132,7 @@ class _Batch:
         except (TimeoutError, AbandonedError):
             accepted.abandoned.set()  # what is worked on stops, and what comes after it does not begin
             return _bad(head, self._station.timed_out(received=True))
-        except Exception as error:  # noqa: BLE001 - one picture's fault is not the others'
+        except Exception as error:  # one picture's fault is not the others'
             fault = as_service_error(error)
             if fault.status == 500:
                 place = {"id": self._request_id, "picture": index}

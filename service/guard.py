@@ -13,15 +13,12 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from service import metrics, spans
 from service.errors import as_service_error, error_response
-from service.logs import FIELDS
+from service.logs import FIELDS, LOGGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-LOGGER: Final = logging.getLogger("bentoml.fcn")
-"""Below BentoML's own logger, so that its handler writes the lines."""
 
 ERROR_CODE: Final = "fcn.error_code"
 """Key in the request's scope under which the exception handler leaves the error code."""

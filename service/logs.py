@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from service.settings import LogFormat
 
+LOGGER: Final = logging.getLogger("bentoml.fcn")
+"""Below BentoML's own logger, so that its handler writes the lines."""
+
 FIELDS: Final = "fcn_fields"
 """Attribute of a log record that holds what its line tells by name, for ``extra=``."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import bentoml
 
-from service.guard import LOGGER
+from service.logs import LOGGER
 
 if TYPE_CHECKING:
     from service.station import Station

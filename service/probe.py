@@ -13,8 +13,6 @@ import sys
 from pathlib import Path
 
 from data.errors import BundleError, FcnError
-from model.runtime.bundle import read_bundle
-from model.runtime.predictor import Predictor
 from service.settings import Settings
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +24,6 @@ def probe(folder: Path) -> None:
     Raises:
         FcnError: the bundle is missing, altered or no network of ours, or the processor cannot do what is asked.
     """
-    read_bundle(folder)
     done = subprocess.run(
         [sys.executable, "-m", "service.probe", str(folder.resolve())],
         cwd=_ROOT,  # in a Bento this project is on the path of the importing process alone
@@ -45,6 +42,9 @@ def probe(folder: Path) -> None:
 
 def main(folder: str) -> int:
     """Do what the worker will do; a fault goes to standard output, where engines do not write."""
+    from model.runtime.bundle import read_bundle  # noqa: PLC0415 - the process above the workers stays without
+    from model.runtime.predictor import Predictor  # noqa: PLC0415
+
     try:
         settings = Settings.from_environment(os.environ)
         Predictor(read_bundle(Path(folder)), settings.engine_config(), settings.max_tile).warm_up()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
 from data.errors import ConfigError
-from data.pixels import LARGEST_MAX_PIXELS, MAX_PIXELS
+from data.limits import LARGEST_MAX_PIXELS, MAX_PIXELS
 from model.runtime.engine import EngineConfig, EngineName, Precision
 from service.keys import ApiKey, Keyring, read_key_file, read_keys
 

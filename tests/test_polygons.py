@@ -130,7 +130,7 @@ def test_bands_change_nothing(tolerance, noise, monkeypatch):
 @pytest.mark.parametrize("budget", [0, 2000])
 def test_polygons_beyond_the_budget_keep_their_border(budget, noise, monkeypatch):
     labels = (noise(40, 40)[..., 0] < 170).astype(np.uint8)
-    monkeypatch.setattr("service.polygons._BUDGET", budget)
+    monkeypatch.setattr("service.simplified._BUDGET", budget)
     polygons = polygons_of(labels, 2.0)
     assert all(as_shape(coordinates).is_valid for coordinates in polygons.values())
     if budget == 0:

@@ -10,7 +10,7 @@ from pycocotools import mask as coco
 from starlette.testclient import TestClient
 
 from data.drawing import overlay
-from data.pixels import MAX_PIXELS
+from data.limits import MAX_PIXELS
 from model.runtime.predictor import Predictor, Segmentation
 from service.guard import Guard
 from service.images import overlay_answer

@@ -107,8 +107,8 @@ def test_the_bento_holds_the_serving_half_alone(bento):
         "model/runtime/predictor.py",
         "data/pixels.py",
     } <= files
-    readers = {"bands", "colour", "drawing", "errors", "headers", "labels", "masks", "pages", "pixels", "tiles"}
-    data = {"__init__", *readers}
+    readers = {"bands", "colour", "drawing", "headers", "labels", "masks", "pages", "pixels", "tiles"}
+    data = {"__init__", "errors", "limits", *readers}
     assert {name for name in files if name.startswith("data/")} == {f"data/{name}.py" for name in data}
     assert {name for name in files if name.startswith("model/") and "/runtime/" not in name} == {"model/__init__.py"}
     requirements = (bento / "env" / "python" / "requirements.txt").read_text()
@@ -118,7 +118,8 @@ def test_the_bento_holds_the_serving_half_alone(bento):
 
 def test_the_bento_lacks_nothing_that_it_imports(bento, environment):
     code = (
-        "import json, sys, service.app, model.runtime.openvino_engine, model.runtime.onnxruntime_engine\n"
+        "import json, sys, service.app, service.front, service.simplified\n"
+        "import model.runtime.openvino_engine, model.runtime.onnxruntime_engine\n"
         "print(json.dumps([module.__file__ for name, module in sys.modules.items() "
         "if name.split('.')[0] in ('service', 'model', 'data') and module.__file__]))"
     )
@@ -133,8 +134,18 @@ def test_the_bento_lacks_nothing_that_it_imports(bento, environment):
     )
     assert done.returncode == 0, done.stderr
     files = json.loads(done.stdout)
-    assert len(files) > 15
+    assert len(files) > 50
     assert all(Path(file).is_relative_to(bento / "src") for file in files)
+
+
+def test_the_process_above_the_workers_loads_nothing_that_answers(environment):
+    code = "import json, sys, service.app\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = {name.split(".")[0] for name in json.loads(done.stdout)}
+    assert not loaded & {"numpy", "PIL", "fastapi", "openvino", "onnxruntime", "shapely", "pycocotools"}
 
 
 def test_the_built_bento_answers_a_form_and_a_raw_body(server, picture, picture_labels):

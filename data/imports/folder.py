@@ -24,8 +24,9 @@ from data.imports.recognise import read_export
 from data.imports.report import REPORT_FILE, ImportReport
 from data.imports.shelf import Shelf
 from data.labels import IGNORE_INDEX
+from data.limits import MOST_PIXELS
 from data.masks import read_index_mask
-from data.pixels import MOST_PIXELS, stored_size, upright
+from data.pixels import stored_size, upright
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

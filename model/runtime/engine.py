@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol, get_args
 
-import numpy as np
-
 from data.errors import BundleError, ConfigError, ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from model.runtime.bundle import Bundle
@@ -126,7 +125,7 @@ def check_images(images: NDArray[np.uint8], stride: int) -> None:
     Raises:
         ImageError: not uint8 (N, H, W, 3), or a side that is no multiple of ``stride``.
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
+    if images.dtype != "uint8" or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
         raise ImageError(f"a batch has shape {images.shape} and dtype {images.dtype}; uint8 (N, H, W, 3) is expected")
     height, width = images.shape[1:3]
     if height % stride or width % stride:
