@@ -13,6 +13,7 @@ from bentoml.exceptions import BentoMLException
 
 from data.errors import BundleError, ConfigError, FcnError
 from service import logs
+from service.freed import give_back_freed
 from service.logs import LOGGER
 from service.orphan import end_with_supervisor, name_supervisor
 from service.probe import probe
@@ -95,6 +96,7 @@ class Segmenter:
             LOGGER.info("FCN_API_KEYS is not set: whoever reaches the port may use every route")
         bundle = read_bundle(bundle_folder())
         station.open(Predictor(bundle, SETTINGS.engine_config(), SETTINGS.max_tile))
+        give_back_freed()
         stop_gently(station, SETTINGS.drain_seconds)
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]  # BentoML's hooks carry no types
