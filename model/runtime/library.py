@@ -1,4 +1,4 @@
-"""The compiled library of tail.c and tail_bf16.c."""
+"""The compiled library of the last step: model/runtime/tail_*.c."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import logging
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LOG = logging.getLogger(__name__)
 _POINTER, _NUMBER = ctypes.c_void_p, ctypes.c_long
+
+FORMS: Final = ("avx512", "avx2", "plain")
+"""Of the step in 32-bit, for each generation of processors, the fastest first; the last one runs on any."""
 
 
 @cache
@@ -26,17 +29,17 @@ def compiled() -> ctypes.CDLL | None:
             continue
         try:
             found = ctypes.CDLL(str(path))
-            found.fcn_label.argtypes = [*[_POINTER] * 3, *[_NUMBER] * 4, *[_POINTER] * 3]
-            found.fcn_label_phases.argtypes = [_POINTER, *[_NUMBER] * 6, *[_POINTER] * 3]
-            if found.fcn_has_bf16():
-                found.fcn_label_bf16.argtypes = found.fcn_label.argtypes
-                found.fcn_label_dense_bf16.argtypes = [*[_POINTER] * 2, *[_NUMBER] * 4, *[_POINTER] * 3]
+            for form in [form for form in (*FORMS, "bf16") if getattr(found, f"fcn_has_{form}")()]:
+                getattr(found, f"fcn_label_{form}").argtypes = [*[_POINTER] * 3, *[_NUMBER] * 4, *[_POINTER] * 3]
+                getattr(found, f"fcn_label_dense_{form}").argtypes = [*[_POINTER] * 2, *[_NUMBER] * 4, *[_POINTER] * 3]
+                if form != "bf16":
+                    getattr(found, f"fcn_label_phases_{form}").argtypes = [_POINTER, *[_NUMBER] * 6, *[_POINTER] * 3]
         except (OSError, AttributeError) as error:
             _LOG.warning("%s cannot be used (%s): the last upsampling runs inside the graph, slower", path, error)
             return None
         return found
     _LOG.warning(
-        "model/runtime/tail.c is not compiled here: the last upsampling runs inside the graph, slower; "
+        "model/runtime/tail_*.c is not compiled here: the last upsampling runs inside the graph, slower; "
         "with a C compiler (gcc or clang) there, install the package again"
     )
     return None
@@ -52,6 +55,12 @@ def library() -> ctypes.CDLL:
     if found is None:
         raise RuntimeError("the last step is not compiled on this machine")
     return found
+
+
+def forms() -> list[str]:
+    """Those of ``FORMS`` that this processor runs, the fastest first; none without the library."""
+    found = compiled()
+    return [] if found is None else [form for form in FORMS if getattr(found, f"fcn_has_{form}")()]
 
 
 def has_bf16() -> bool:

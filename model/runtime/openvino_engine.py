@@ -16,8 +16,9 @@ from model.runtime.library import compiled, has_bf16
 from model.runtime.processors import multiplies_tiles, usable_processors
 from model.runtime.requests import Requests
 from model.runtime.shapes import FrequentShapes
-from model.runtime.tail import DenseTail, FilterTail, phase_kernels
+from model.runtime.tail import F32Tail
 from model.runtime.tail_bf16 import Bf16Tail
+from model.runtime.tail_engine import EngineTail, phase_kernels
 from model.runtime.trunk import convolution, cut
 
 if TYPE_CHECKING:
@@ -181,15 +182,13 @@ class OpenVinoEngine:
         return _Compiled(self.compile(network), self._tail)
 
     def _tail_of(self, trunk: Trunk, threads: int) -> Tail:
-        dense = trunk.kernels.ndim == 4
-        # A unit for whole tiles makes the engine's own matrix products many times as fast as pairs are.
-        in_pairs = self._precision == "bf16" and has_bf16() and not (dense and multiplies_tiles())
-        if in_pairs and trunk.factor % 4 == 0:
-            return Bf16Tail(trunk.kernels, trunk.factor, threads)
-        if not dense:
-            return FilterTail(trunk.kernels, trunk.factor, threads)
-        requests = Requests(self.compile(convolution(phase_kernels(trunk.kernels))))
-        return DenseTail(lambda padded: requests.infer({"scores": padded}), trunk.factor, threads)
+        dense, in_bf16 = trunk.kernels.ndim == 4, self._precision == "bf16"
+        # Units for whole tiles, and those of other processors for bf16, the engine alone knows to use.
+        if dense and in_bf16 and (multiplies_tiles() or not has_bf16()):
+            requests = Requests(self.compile(convolution(phase_kernels(trunk.kernels))))
+            return EngineTail(lambda padded: requests.infer({"scores": padded}), trunk.factor, threads)
+        in_pairs = in_bf16 and has_bf16() and trunk.factor % 4 == 0
+        return (Bf16Tail if in_pairs else F32Tail)(trunk.kernels, trunk.factor, threads)
 
 
 class _Compiled:

@@ -1,10 +1,13 @@
-/* What tail.c and tail_bf16.c share. */
+/* What the forms of the last step share. */
 #ifndef TAIL_H
 #define TAIL_H
 
+#include <stdint.h>
+#include <string.h>
+
 enum {
-    LANES = 16,
     MOST_CLASSES = 256,
+    MOST_FACTOR = 64,
     NOTHING = 24, /* powers of two by which a class stays below the largest and is nothing in the sum */
     FAR = 100     /* powers of two between bounds from which on exp might overflow */
 };

@@ -1,28 +1,24 @@
-"""The last step of a network in compiled code: coarse scores to a label map and a confidence (tail.c)."""
+"""The last step of a network in compiled code: coarse scores to a label map and a confidence (tail_f32.h)."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from model.runtime.library import address, library
+from model.runtime.library import address, forms, library
 from model.runtime.team import Team
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
     from numpy.typing import NDArray
 
     Labels = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
-STRIP_BYTES: Final = 4 << 20
-"""Of the scores of all classes that a dense last step holds at once: they stay in the processor's cache."""
+_OUTPUTS: Final = 6
+"""Classes whose dense filters lie together, as tail_f32.h has it."""
 
 _WORTH_SHARING: Final = 1 << 20
-"""Scores of all classes, at the picture's size, from which on a second thread saves more than waking it costs."""
+"""Filters that are worked out for all pixels from which on a second thread saves more than waking it costs."""
 
 
 class Tail(Protocol):
@@ -40,73 +36,67 @@ class Tail(Protocol):
         ...
 
 
-class FilterTail:
-    """A filter a class: bilinear interpolation, or a transposed convolution in as many groups as classes.
+class F32Tail:
+    """A filter a class, as bilinear interpolation and transposed convolutions by groups have it, or one for each pair.
 
     Args:
-        kernels: Of the transposed convolution with stride ``factor``, shape (C, k, k), k = 2 ``factor``.
+        kernels: Of the transposed convolution with stride ``factor``, shape (C, k, k), or (C in, C out, k, k) with a
+            filter for each pair of classes; k = 2 ``factor``.
         factor: Pixels a coarse score covers, a side; even.
         threads: That share a picture.
+        form: Machine code, of ``forms()``; by default the fastest that this processor runs.
     """
 
-    def __init__(self, kernels: NDArray[np.float32], factor: int, threads: int) -> None:
-        self._label = library().fcn_label
-        # (C, k, k) by phase: (i, j, C, neighbour), above and left before below and right.
-        by_phase = phases(kernels).transpose(1, 3, 0, 2, 4)
-        self._weights = np.ascontiguousarray(by_phase.reshape(factor, factor, -1, 4), dtype=np.float32)
-        self._sums = filter_sums(kernels)
+    def __init__(self, kernels: NDArray[np.float32], factor: int, threads: int, form: str | None = None) -> None:
+        dense = kernels.ndim == 4
+        self._label = getattr(library(), f"fcn_label{'_dense' * dense}_{form or forms()[0]}")
+        self._filters = [dense_filters(kernels)] if dense else [filters_in_turn(kernels), filter_sums(kernels)]
+        self._multiplications = factor**2 * (len(kernels) if dense else 1)
         self._factor = factor
         self._team = Team(threads)
 
     def run(self, scores: NDArray[np.float32]) -> Labels:
         """See ``Tail.run``."""
         scores = np.ascontiguousarray(scores, dtype=np.float32)
-        classes, height, width = scores.shape
-        labels, confidences = empty(height * self._factor, width * self._factor)
-        given = (address(scores), address(self._weights), address(self._sums), classes, height, width, self._factor)
+        labels, confidences = empty(scores.shape[1] * self._factor, scores.shape[2] * self._factor)
+        given = (*map(address, (scores, *self._filters)), *scores.shape, self._factor)
         self._team.share(
             lambda turn: self._label(*given, turn, address(labels), address(confidences)),
-            alone=scores.size * self._factor**2 < _WORTH_SHARING,
+            alone=scores.size * self._multiplications < _WORTH_SHARING,
         )
         return labels, confidences
 
 
-class DenseTail:
-    """A filter for each pair of classes: a matrix product, done by the engine in strips of rows.
+def filters_in_turn(kernels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Filters of single classes in the order in which tail_f32.h reads them.
 
     Args:
-        convolve: Padded scores (1, C, r + 1, w + 2) to the scores of every phase, (1, s s C, r, w + 1), by the
-            convolution with ``phase_kernels``; they are used within the block.
-        factor: Pixels a coarse score covers, a side; even.
-        threads: That share a picture.
+        kernels: Shape (C, k, k), k = 2 s.
+
+    Returns:
+        Shape (s, s / 2, C, 2, 4): row and column of the phase, two columns together; above and left come before below
+        and right.
     """
+    by_phase = phases(kernels).transpose(1, 3, 0, 2, 4)
+    factor, _, classes = by_phase.shape[:3]
+    in_pairs = by_phase.reshape(factor, factor // 2, 2, classes, 4).swapaxes(2, 3)
+    return np.ascontiguousarray(in_pairs, dtype=np.float32)
 
-    def __init__(
-        self, convolve: Callable[[NDArray[np.float32]], AbstractContextManager[Any]], factor: int, threads: int
-    ) -> None:
-        self._label = library().fcn_label_phases
-        self._convolve = convolve
-        self._factor = factor
-        self._team = Team(threads)
 
-    def run(self, scores: NDArray[np.float32]) -> Labels:
-        """See ``Tail.run``."""
-        classes, height, width = scores.shape
-        labels, confidences = empty(height * self._factor, width * self._factor)
-        padded = np.pad(scores, ((0, 0), (1, 1), (1, 1)), mode="edge")[None]
-        rows = max(1, STRIP_BYTES // (4 * classes * self._factor**2 * (width + 1)))
-        for first in range(0, height + 1, rows):
-            strip = np.ascontiguousarray(padded[:, :, first : min(first + rows, height + 1) + 1])
-            count = strip.shape[2] - 1
-            with self._convolve(strip) as found:
-                given = (address(found[0]), classes, height, width, self._factor, first, count)
-                self._team.share(
-                    partial(self._share, given, (labels, confidences)), alone=found[0].size < _WORTH_SHARING
-                )
-        return labels, confidences
+def dense_filters(kernels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Filters of pairs of classes in the order in which tail_f32.h reads them.
 
-    def _share(self, given: tuple[int, ...], outputs: Labels, turn: int) -> None:
-        self._label(*given, turn, *map(address, outputs))
+    Args:
+        kernels: Shape (C in, C out, k, k), k = 2 s.
+
+    Returns:
+        Shape (s, s, C out / 6, C in, 4, 6): six classes out together, the last ones filled up with nothing.
+    """
+    by_phase = phases(kernels).transpose(2, 4, 1, 0, 3, 5)
+    factor, _, outputs, inputs = by_phase.shape[:4]
+    full = np.zeros((factor, factor, -(-outputs // _OUTPUTS) * _OUTPUTS, inputs, 4), dtype=np.float32)
+    full[:, :, :outputs] = by_phase.reshape(factor, factor, outputs, inputs, 4)
+    return np.ascontiguousarray(np.moveaxis(full.reshape(factor, factor, -1, _OUTPUTS, inputs, 4), 3, 5))
 
 
 def phases(kernels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -123,21 +113,6 @@ def phases(kernels: NDArray[np.float32]) -> NDArray[np.float32]:
     # A kernel's first half is what a score gives to the pixels above and left of it: those see it below and right.
     flipped = np.flip(halves, (-4, -2))
     return np.moveaxis(flipped, (-4, -3, -2, -1), (-3, -4, -1, -2))
-
-
-def phase_kernels(kernels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The convolution that works out every phase.
-
-    Args:
-        kernels: Of the transposed convolution, shape (C in, C out, k, k), k = 2 s.
-
-    Returns:
-        Shape (s s C out, C in, 2, 2).
-    """
-    inputs, outputs, size, _ = kernels.shape
-    factor = size // 2
-    by_phase = phases(kernels).transpose(2, 4, 1, 0, 3, 5)
-    return np.ascontiguousarray(by_phase.reshape(factor * factor * outputs, inputs, 2, 2))
 
 
 def filter_sums(kernels: NDArray[np.float32]) -> NDArray[np.float32]:

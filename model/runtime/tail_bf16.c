@@ -1,4 +1,4 @@
-/* The last step of an FCN, as tail.c has it, on processors that multiply bf16 in pairs (AVX-512 BF16: Zen 4, Cooper
+/* The last step of an FCN, as tail_f32.h has it, on processors that multiply bf16 in pairs (AVX-512 BF16: Zen 4, Cooper
  * Lake and later).
  *
  * A pixel's filter and the four coarse scores around it are two pairs, the upper and the lower, of a left and a right one.
@@ -10,7 +10,6 @@
  * Scores and filters are rounded to bf16, as the network before them has it; sums, softmax and argmax are in 32-bit.
  */
 #include <stdint.h>
-#include <string.h>
 
 #if defined(__x86_64__) && defined(__linux__) && (defined(__clang__) || __GNUC__ >= 10)
 #include <immintrin.h>
@@ -18,6 +17,7 @@
 #include "tail.h"
 
 enum {
+    LANES = 16,
     SHARING = 4,     /* cells for which a filter is loaded once: their sums and labels stay in registers */
     ACCUMULATING = 8 /* the same for dense filters: enough sums to hide how long a multiplication takes */
 };
@@ -169,7 +169,7 @@ INLINE void see(found *so_far, const pairs *around, long cell, const uint32_t *f
     EACH so_far->label[n] = label[n];
 }
 
-/* Label the pixels of cell rows, each taken from `next` by whoever is free: see fcn_label of tail.c.
+/* Label the pixels of cell rows, each taken from `next` by whoever is free: see fcn_label of tail_f32.h.
  *
  * scores   (classes, height, width)
  * filters  (factor * factor / 16, classes, 2, 16): pairs for sixteen phases of the scores above, of those below

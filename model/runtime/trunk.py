@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -12,8 +12,11 @@ from model.runtime.engine import OUTPUTS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_AFTER_SCORES = {"TopK", "ReduceMax", "Subtract"}
+_AFTER_SCORES: Final = {"TopK", "ReduceMax", "Subtract"}
 """What the exported argmax and confidence do with the scores."""
+
+_MOST_FACTOR: Final = 64
+"""That the compiled step takes (tail.h): an FCN-32s has 32."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ def cut(network: Any) -> Trunk | None:  # noqa: ANN401 - openvino.Model; the pac
     if consumers != _AFTER_SCORES or found is None:
         return None
     coarse, kernels, factor = found
+    if factor % 2 or factor > _MOST_FACTOR:
+        return None
     return Trunk(ov.Model([coarse], network.get_parameters(), "trunk"), kernels, factor)
 
 
@@ -104,7 +109,7 @@ def _interpolation(node: Any) -> tuple[Any, NDArray[np.float32], int] | None:  #
     if asked not in {("linear_onnx", "half_pixel", "scales"), ("linear", "half_pixel", "scales")} or scales is None:
         return None
     factor = round(float(scales[-1]))
-    if told["antialias"] or scales.tolist() != [1, 1, factor, factor] or factor % 2:
+    if told["antialias"] or scales.tolist() != [1, 1, factor, factor]:
         return None
     classes = node.get_output_partial_shape(0)[1].get_length()
     return node.input_value(0), np.broadcast_to(tent(factor), (classes, 2 * factor, 2 * factor)), factor
@@ -125,7 +130,6 @@ def _transposed(node: Any) -> tuple[Any, NDArray[np.float32], int] | None:  # no
         or [list(told[name]) for name in ("strides", "dilations", "pads_begin", "pads_end", "output_padding")]
         != [[factor] * 2, [1, 1], crop, crop, [0, 0]]
         or kernels.shape[-2:] != (2 * factor, 2 * factor)
-        or factor % 2
     ):
         return None
     if kernels.ndim == 5:  # (groups, in, out, k, k)
