@@ -7,6 +7,7 @@ RUN    ?= runs/$(SOURCE)
 BUNDLE ?= $(RUN)/bundle
 PORT   ?= 3000
 QUICK  ?=
+OUT    ?= docs/results
 FCN    := .venv/bin/fcn
 STARTED := $(shell date +%s)
 
@@ -52,12 +53,12 @@ export: install  ## Export RUN as a bundle and put it into BentoML's model store
 serve: install  ## Serve BUNDLE on PORT
 	FCN_BUNDLE=$(BUNDLE) .venv/bin/bentoml serve service.app:Segmenter --port $(PORT)
 
-bench: install  ## Everything side by side, to docs/results/performance.md (QUICK=1: 5 minutes; RUN=runs/mine: that network)
-	.venv/bin/python -m benchmarks.performance --out docs/results $(if $(QUICK),--quick) \
+bench: install  ## Everything side by side, to OUT/performance.md (QUICK=1: 5 minutes; RUN=runs/mine: that network)
+	.venv/bin/python -m benchmarks.performance --out $(OUT) $(if $(QUICK),--quick) \
 	  $(if $(filter-out file,$(origin RUN)),--run $(RUN)) $(if $(filter-out file,$(origin BUNDLE)),--bundle $(BUNDLE))
 
 benchservice: install  ## Load, soak and memory of the service on BUNDLE, to docs/results (QUICK=1: shorter)
-	.venv/bin/python -m benchmarks.load $(BUNDLE) --out docs/results $(if $(QUICK),--quick)
+	.venv/bin/python -m benchmarks.load $(BUNDLE) --out $(OUT) $(if $(QUICK),--quick)
 	.venv/bin/python -m benchmarks.soak $(BUNDLE) --out docs/results $(if $(QUICK),--quick)
 	.venv/bin/python -m benchmarks.memory $(BUNDLE) --out docs/results $(if $(QUICK),--quick)
 
