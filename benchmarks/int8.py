@@ -1,9 +1,9 @@
-"""int8 beside the default precision: the seeded network brought to int8 by NNCF, or a run's own bundle-int8.
+"""int8 beside the default precision: a run's own bundle-int8, or the network brought to int8 here by NNCF.
 
     python -m benchmarks.int8 [--quick] [--run RUN] [--out docs/results]
 
 What int8 costs in mIoU is measured by `fcn export RUN --int8`, which writes RUN/bundle-int8; with such a run this tells
-it, and times that bundle beside the float one.
+it. Any other network is brought to int8 on drawn pictures: that is as fast, and its mIoU would tell nothing.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ ROUNDS, QUICK_ROUNDS = 60, 15
 PICTURES, QUICK_PICTURES = 32, 8
 RATIO, FALL = 0.8, 0.5
 INT8: Final = "int8"
+INT8_BUNDLE: Final = "bundle-int8"
+"""Beside a run's own bundle, where it was exported with --int8."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Found:
     Attributes:
         milliseconds: By name; the float network first.
         agreement: Share of pixels with the same label.
-        facts: ``quantisation`` of the bundle's manifest; empty for a seeded network.
+        facts: ``quantisation`` of the bundle's manifest; empty where it was made here.
     """
 
     milliseconds: dict[str, list[float]]
@@ -58,9 +60,9 @@ def drawn(count: int) -> list[NDArray[np.uint8]]:
 
 
 def in_int8(network: Subject, place: Path, pictures: int) -> Bundle:
-    """The run's bundle in int8, or one that is made here of the seeded network."""
-    if network.run is not None:
-        return read_bundle(network.run.root / "bundle-int8")
+    """The run's bundle in int8, or one that is made here."""
+    if network.run is not None and (network.run.root / INT8_BUNDLE).exists():
+        return read_bundle(network.run.root / INT8_BUNDLE)
     graph = quantise(network.bundle.model_path.read_bytes(), drawn(pictures), network.bundle.manifest.stride)
     return write_bundle(place / "int8", graph, network.bundle.manifest)
 
@@ -92,7 +94,7 @@ def part_of(found: Found) -> Part:
             Target(f"int8 / {name}", ratio, RATIO, at_most=True, note=f"{worth} on this processor"),
             Target(
                 "fall of the val mIoU", scored["fall_points"] if scored else None, FALL, at_most=True, unit="points",
-                note=f"{scored['pictures']} pictures" if scored else "random weights; give a run by --run",
+                note=f"{scored['pictures']} pictures" if scored else "'fcn export RUN --int8' scores it; then give --run RUN",
             ),
         ),
     )  # fmt: skip
