@@ -94,7 +94,7 @@ def part_of(found: Found) -> Part:
             Target(f"int8 / {name}", ratio, RATIO, at_most=True, note=f"{worth} on this processor"),
             Target(
                 "fall of the val mIoU", scored["fall_points"] if scored else None, FALL, at_most=True, unit="points",
-                note=f"{scored['pictures']} pictures" if scored else "'fcn export RUN --int8' scores it; then give --run RUN",
+                note=f"{scored['pictures']} pictures" if scored else "'fcn export RUN --int8' scores it",
             ),
         ),
     )  # fmt: skip

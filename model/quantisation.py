@@ -121,12 +121,17 @@ def quantise_within(
         ExportError: As in ``quantise``.
     """
     nncf, onnx = import_nncf(), _onnx()
-    from nncf.quantization.advanced_parameters import AdvancedAccuracyRestorerParameters  # noqa: PLC0415  an extra
+    from nncf.onnx.graph.passes import compress_quantize_weights_transformation  # noqa: PLC0415  an extra
+    from nncf.quantization.advanced_parameters import AdvancedAccuracyRestorerParameters  # noqa: PLC0415
 
     model = onnx.load_from_string(graph)
 
     def validate_model(candidate: Any, indices: Iterable[int]) -> tuple[float, list[float]]:  # noqa: ANN401  onnx
-        return validate(candidate.SerializeToString(), list(indices))
+        # NNCF folds the weights into int8 in the end alone, and engines run a network with folded ones by other code:
+        # on AVX2 mIoU was 0.23 points lower. What is scored has to be what is written.
+        folded = onnx.load_from_string(candidate.SerializeToString())
+        compress_quantize_weights_transformation(folded)
+        return validate(folded.SerializeToString(), list(indices))
 
     with quiet(), told():
         found = nncf.quantize_with_accuracy_control(

@@ -28,7 +28,7 @@ from model.config import AugmentConfig, FitConfig, LoaderConfig, LossConfig, Mod
 from model.evaluate import evaluate, open_target
 from model.export import export, score_calibrated
 from model.int8 import to_int8, told
-from model.quantisation import LARGEST_WINDOW, QuantisationConfig, quantise, tail, window
+from model.quantisation import LARGEST_WINDOW, QuantisationConfig, layers, quantise, quantise_within, tail, window
 from model.runtime.bundle import read_bundle, write_bundle
 from model.runtime.engine import EngineConfig
 from model.runtime.manifest import Manifest
@@ -276,6 +276,22 @@ def test_layers_are_left_in_float_where_a_bad_calibration_costs_too_much(
     assert found.facts["layers"]["int8"] + len(left) == 18
     assert found.facts["miou"]["fall_points"] <= max_fall
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("of_all_in_int8", "left"), [(0.85, False), (0.7, True)])
+def test_the_accuracy_aware_mode_scores_the_very_graph_that_it_gives(floating, of_all_in_int8, left):
+    graph, seen = floating.model_path.read_bytes(), []
+
+    def validate(candidate, indices):
+        seen.append(candidate)
+        in_int8, in_float = layers(graph, candidate)
+        metric = 0.9 if not in_int8 else 0.87 if in_float else of_all_in_int8
+        return metric, [metric] * len(indices)
+
+    pictures = list(np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8))
+    found = quantise_within(graph, pictures, validate, 8, 0.1)
+    assert seen[-1] == found
+    assert bool(layers(graph, found)[1]) is left
 
 
 def test_the_pictures_to_calibrate_on_follow_from_the_seed():
