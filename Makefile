@@ -57,10 +57,10 @@ bench: install  ## Everything side by side, to OUT/performance.md (QUICK=1: 5 mi
 	.venv/bin/python -m benchmarks.performance --out $(OUT) $(if $(QUICK),--quick) \
 	  $(if $(filter-out file,$(origin RUN)),--run $(RUN)) $(if $(filter-out file,$(origin BUNDLE)),--bundle $(BUNDLE))
 
-benchservice: install  ## Load, soak and memory of the service on BUNDLE, to docs/results (QUICK=1: shorter)
+benchservice: install  ## Load, soak and memory of the service on BUNDLE, to OUT (QUICK=1: shorter)
 	.venv/bin/python -m benchmarks.load $(BUNDLE) --out $(OUT) $(if $(QUICK),--quick)
-	.venv/bin/python -m benchmarks.soak $(BUNDLE) --out docs/results $(if $(QUICK),--quick)
-	.venv/bin/python -m benchmarks.memory $(BUNDLE) --out docs/results $(if $(QUICK),--quick)
+	.venv/bin/python -m benchmarks.soak $(BUNDLE) --out $(OUT) $(if $(QUICK),--quick)
+	.venv/bin/python -m benchmarks.memory $(BUNDLE) --out $(OUT) $(if $(QUICK),--quick)
 
 audit: install  ## Look the pinned packages up in the OSV database; says so where it cannot be reached
 	.venv/bin/python scripts/audit.py
