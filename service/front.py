@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from service.cors import Cors
 from service.gate import Gate
 from service.guard import Guard
-from service.native import SchemaDoor
+from service.native import SCHEMA_PATH
 from service.routes import create_app
 from service.station import Station
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from service.keys import Keyring
     from service.settings import Settings
 
-PROBE_PATHS: Final = frozenset({"/livez", "/healthz", "/readyz"})
+_OURS: Final = frozenset({"/livez", "/healthz", "/readyz", SCHEMA_PATH})
+"""Paths that BentoML would answer before any mounted application: probes, with a 503 in plain text, and a schema."""
 
 
-class Probes:
-    """ASGI middleware: the probes as the contract has them, in place of BentoML's, whose 503 is plain text.
+class Ahead:
+    """ASGI middleware: some paths go to the contract at once, all others to BentoML.
 
     Args:
         app: BentoML's application.
@@ -33,8 +34,8 @@ class Probes:
         self._contract = contract
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        ours = scope["type"] == "http" and scope["path"] in PROBE_PATHS
+        """Pass one request on."""
+        ours = scope["type"] == "http" and scope["path"] in _OURS
         await (self._contract if ours else self._app)(scope, receive, send)
 
 
@@ -66,7 +67,7 @@ class Front:
             app: BentoML's, which the contract is mounted in.
         """
         station, settings = self.station, self._settings
-        app = Probes(SchemaDoor(app, self.contract), self.contract)
+        app = Ahead(app, self.contract)
         app = Gate(app, self._keyring, settings.open_doors, self.contract.routes)
         app = Cors(app, settings.cors_origins)
         return Guard(app, model_version=lambda: station.model_version, stopping=lambda: station.stopping)

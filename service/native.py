@@ -22,31 +22,13 @@ from service.schema import SegmentAnswer
 from service.upload import take_apart
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
     from service.pipeline import Answer, Pipeline, Watch
     from service.station import Station
 
-_SCHEMA_PATH: Final = "/schema.json"
+SCHEMA_PATH: Final = "/schema.json"
+"""BentoML answers it before any mounted application: ``service.front`` takes it first."""
+
 _HINT: Final = 'Give the file itself: client.segment(image=Path("photo.jpg")).'
-
-
-class SchemaDoor:
-    """ASGI middleware: BentoML answers ``/schema.json`` before any mounted application; this comes before BentoML.
-
-    Args:
-        app: BentoML's application.
-        contract: Ours.
-    """
-
-    def __init__(self, app: ASGIApp, contract: ASGIApp) -> None:
-        self._app = app
-        self._contract = contract
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on."""
-        ours = scope["type"] == "http" and scope["path"] == _SCHEMA_PATH
-        await (self._contract if ours else self._app)(scope, receive, send)
 
 
 def add_native(app: FastAPI, station: Station, faults: dict[int | str, dict[str, Any]]) -> None:
@@ -59,7 +41,7 @@ def add_native(app: FastAPI, station: Station, faults: dict[int | str, dict[str,
     """
     schema = _schema()
 
-    @app.get(_SCHEMA_PATH, summary="What BentoML's clients can call")
+    @app.get(SCHEMA_PATH, summary="What BentoML's clients can call")
     async def described() -> JSONResponse:
         return JSONResponse(schema)
 
