@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from model.runtime.library import address, forms, library
 from model.runtime.team import Team
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Labels = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 _OUTPUTS: Final = 6
 """Classes whose dense filters lie together, as tail_f32.h has it."""
 
-_WORTH_SHARING: Final = 1 << 20
-"""Filters that are worked out for all pixels from which on a second thread saves more than waking it costs."""
+_MOST_ALONE: Final = 1 << 20
+"""See ``CompiledTail``; in 32-bit."""
 
 
 class Tail(Protocol):
@@ -36,7 +38,47 @@ class Tail(Protocol):
         ...
 
 
-class F32Tail:
+class CompiledTail:
+    """A function of the library and its filters.
+
+    Args:
+        label: The function, as tail_f32.h and tail_bf16.c have it.
+        filters: In the order in which it reads them, and what else stands between scores and sizes.
+        filters_a_score: That every coarse score is multiplied by, each of four weights.
+        factor: Pixels a coarse score covers, a side.
+        threads: That share a picture.
+        most_alone: Filters worked out from which on a second thread saves more than waking it costs.
+    """
+
+    def __init__(
+        self,
+        label: Callable[..., object],
+        filters: list[NDArray[Any]],
+        filters_a_score: int,
+        factor: int,
+        threads: int,
+        most_alone: int,
+    ) -> None:
+        self._label = label
+        self._filters = filters
+        self._filters_a_score = filters_a_score
+        self._factor = factor
+        self._team = Team(threads)
+        self._most_alone = most_alone
+
+    def run(self, scores: NDArray[np.float32]) -> Labels:
+        """See ``Tail.run``."""
+        scores = np.ascontiguousarray(scores, dtype=np.float32)
+        labels, confidences = empty(scores.shape[1] * self._factor, scores.shape[2] * self._factor)
+        given = (*map(address, (scores, *self._filters)), *scores.shape, self._factor)
+        self._team.share(
+            lambda turn: self._label(*given, turn, address(labels), address(confidences)),
+            alone=scores.size * self._filters_a_score < self._most_alone,
+        )
+        return labels, confidences
+
+
+class F32Tail(CompiledTail):
     """A filter a class, as bilinear interpolation and transposed convolutions by groups have it, or one for each pair.
 
     Args:
@@ -49,22 +91,9 @@ class F32Tail:
 
     def __init__(self, kernels: NDArray[np.float32], factor: int, threads: int, form: str | None = None) -> None:
         dense = kernels.ndim == 4
-        self._label = getattr(library(), f"fcn_label{'_dense' * dense}_{form or forms()[0]}")
-        self._filters = [dense_filters(kernels)] if dense else [filters_in_turn(kernels), filter_sums(kernels)]
-        self._multiplications = factor**2 * (len(kernels) if dense else 1)
-        self._factor = factor
-        self._team = Team(threads)
-
-    def run(self, scores: NDArray[np.float32]) -> Labels:
-        """See ``Tail.run``."""
-        scores = np.ascontiguousarray(scores, dtype=np.float32)
-        labels, confidences = empty(scores.shape[1] * self._factor, scores.shape[2] * self._factor)
-        given = (*map(address, (scores, *self._filters)), *scores.shape, self._factor)
-        self._team.share(
-            lambda turn: self._label(*given, turn, address(labels), address(confidences)),
-            alone=scores.size * self._multiplications < _WORTH_SHARING,
-        )
-        return labels, confidences
+        label = getattr(library(), f"fcn_label{'_dense' * dense}_{form or forms()[0]}")
+        filters = [dense_filters(kernels)] if dense else [filters_in_turn(kernels), filter_sums(kernels)]
+        super().__init__(label, filters, factor**2 * (len(kernels) if dense else 1), factor, threads, _MOST_ALONE)
 
 
 def filters_in_turn(kernels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -6,22 +6,19 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from model.runtime.library import address, library
-from model.runtime.tail import empty, filter_sums, phases
-from model.runtime.team import Team
+from model.runtime.library import library
+from model.runtime.tail import CompiledTail, filter_sums, phases
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from model.runtime.tail import Labels
-
 _LANES: Final = 16
 
-_WORTH_SHARING: Final = 1 << 23
-"""Multiplications from which on a second thread saves more than waking it costs: 0.7 ms of one."""
+_MOST_ALONE: Final = 1 << 21
+"""See ``CompiledTail``: 0.7 ms of one processor."""
 
 
-class Bf16Tail:
+class Bf16Tail(CompiledTail):
     """A filter a class, or one for each pair of classes. Scores and filters are rounded to bf16.
 
     Args:
@@ -33,22 +30,9 @@ class Bf16Tail:
 
     def __init__(self, kernels: NDArray[np.float32], factor: int, threads: int) -> None:
         dense = kernels.ndim == 4
-        self._label = library().fcn_label_dense_bf16 if dense else library().fcn_label_bf16
-        self._filters = [filters_by_phase(kernels)] if dense else [filters_by_phase(kernels), filter_sums(kernels)]
-        self._multiplications = 4 * factor**2 * (len(kernels) if dense else 1)
-        self._factor = factor
-        self._team = Team(threads)
-
-    def run(self, scores: NDArray[np.float32]) -> Labels:
-        """See ``Tail.run``."""
-        scores = np.ascontiguousarray(scores, dtype=np.float32)
-        labels, confidences = empty(scores.shape[1] * self._factor, scores.shape[2] * self._factor)
-        given = (*map(address, (scores, *self._filters)), *scores.shape, self._factor)
-        self._team.share(
-            lambda turn: self._label(*given, turn, address(labels), address(confidences)),
-            alone=scores.size * self._multiplications < _WORTH_SHARING,
-        )
-        return labels, confidences
+        label = library().fcn_label_dense_bf16 if dense else library().fcn_label_bf16
+        filters = [filters_by_phase(kernels)] if dense else [filters_by_phase(kernels), filter_sums(kernels)]
+        super().__init__(label, filters, factor**2 * (len(kernels) if dense else 1), factor, threads, _MOST_ALONE)
 
 
 def filters_by_phase(kernels: NDArray[np.float32]) -> NDArray[np.uint32]:
