@@ -13,10 +13,10 @@ from bentoml.exceptions import BentoMLException
 
 from data.errors import BundleError, ConfigError, FcnError
 from service import logs
+from service.first_start import end_supervisor, first_start, watch_first_start
 from service.freed import give_back_freed
 from service.logs import LOGGER
 from service.orphan import end_with_supervisor, name_supervisor
-from service.probe import probe
 from service.settings import Settings
 from service.stopping import stop_gently
 from service.timers import take_out_timers
@@ -38,7 +38,7 @@ def _settings() -> tuple[Settings, Keyring, dict[str, Any]]:
         raise SystemExit(_refusal(error)) from None
 
 
-def _refusal(error: FcnError) -> str:
+def _refusal(error: FcnError | str) -> str:
     return f"fcn-segmenter does not start: {error}"
 
 
@@ -94,20 +94,21 @@ class Segmenter:
         use_bentoml_provider()
         if not KEYRING:
             LOGGER.info("FCN_API_KEYS is not set: whoever reaches the port may use every route")
-        bundle = read_bundle(bundle_folder())
-        station.open(Predictor(bundle, SETTINGS.engine_config(), SETTINGS.max_tile))
+        with first_start():
+            bundle = read_bundle(bundle_folder())
+            station.open(Predictor(bundle, SETTINGS.engine_config(), SETTINGS.max_tile))
         give_back_freed()
         stop_gently(station, SETTINGS.drain_seconds)
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]  # BentoML's hooks carry no types
     @staticmethod
     def refuse_what_cannot_be_served() -> None:
-        """Run once, before there is a worker: a bundle that cannot be served ends here, with status 1."""
+        """Run once, before there is a worker: no bundle, or one that the first worker cannot load, ends all."""
         try:
             folder = bundle_folder().absolute()
-            probe(folder)
         except FcnError as error:
             raise SystemExit(_refusal(error)) from None
+        watch_first_start(folder, lambda why: end_supervisor(_refusal(why)))
         # Workers inherit it: they run in another folder, and one that is started again serves the same model.
         os.environ["FCN_BUNDLE"] = str(folder)
         name_supervisor()
