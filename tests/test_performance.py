@@ -121,12 +121,11 @@ def test_growth_tells_times_memory_and_clients(tiny_bundle, tmp_path, monkeypatc
 
 
 def test_throughput_is_judged_from_its_best_on_and_time_by_the_size_that_is_furthest_away():
-    throughputs = {1: 20.0, 2: 40.0, 8: 38.0, 64: 35.0}
-    rows = [{"clients": clients, "throughput": throughput} for clients, throughput in throughputs.items()]
-    assert growth.kept_share(rows) == 35 / 40
+    rates = {1: [20.0], 2: [40.0, 41.0, 25.0], 8: [38.0], 64: [35.0, 70.0, 20.0]}
+    assert growth.kept_share(rates) == 35 / 40
     times = {1.0: [10.0, 10.0], 4.0: [12.0, 12.0], 100.0: [16.0, 16.0]}
     peaks = [{"megapixels": 100.0, "peak_mb": 1300.0}, {"megapixels": 1.0, "peak_mb": 300.0}]
-    targets = growth.part_of(times, peaks, rows).targets
+    targets = growth.part_of(times, peaks, rates).targets
     assert targets[0].found == pytest.approx(1 / 3)
     assert targets[0].note == "100 megapixels"
     assert targets[1].found == 1300
