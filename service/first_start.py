@@ -17,6 +17,7 @@ from multiprocessing.connection import Client, Listener
 from typing import TYPE_CHECKING, Final
 
 from data.errors import FcnError
+from service.logs import LOGGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +33,13 @@ def watch_first_start(folder: Path, refuse: Callable[[str], None]) -> None:
         folder: Of the bundle, for the message.
         refuse: Called in that thread with why nothing can be served; not at all where the first worker serves.
     """
-    listener = Listener()
+    try:
+        listener = Listener()
+    except OSError as error:  # a socket's path has some 100 characters at most
+        LOGGER.warning(
+            "no socket in the temporary folder (%s): a bundle that fails will be loaded again and again", error
+        )
+        return
     os.environ[_LISTENER] = str(listener.address)  # inherited by the workers
 
     def wait() -> None:

@@ -89,3 +89,13 @@ def test_without_a_supervisor_a_fault_is_an_exception(monkeypatch):
             monkeypatch.setenv("SEGMENTER_FIRST_START", address)
         with pytest.raises(FcnError, match="altered"), first_start():
             raise FcnError("altered")
+
+
+def test_a_temporary_folder_with_too_long_a_name_does_not_stop_the_start(tmp_path):
+    place = tmp_path / ("t" * 100)
+    place.mkdir()
+    start = "from pathlib import Path\nfrom service.first_start import first_start, watch_first_start\n"
+    start += "watch_first_start(Path('my-bundle'), print)\nwith first_start():\n    print('serves')"
+    done = worker(start, TMPDIR=str(place), SEGMENTER_FIRST_START="")
+    assert (done.returncode, done.stdout) == (0, "serves\n"), done.stderr
+    assert "too long" in done.stderr
