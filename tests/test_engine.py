@@ -133,6 +133,29 @@ def test_a_large_shape_never_gets_its_own_network(tiny_bundle: Bundle) -> None:
     assert engine.compiled_shapes == []
 
 
+def test_a_large_shape_that_is_expected_has_one_until_another_is_or_the_memory_is_given_back(
+    tiny_bundle: Bundle,
+) -> None:
+    engine = OpenVinoEngine(tiny_bundle, EngineConfig(precision="f32"))
+    images = np.random.default_rng(0).integers(0, 256, (1, LARGEST_COMPILED // 1024 + 32, 1024, 3), dtype=np.uint8)
+    before = engine.run(images)
+    engine.expect(images.shape)
+    assert engine.compiled_shapes == [images.shape]
+    for found, kept in zip(engine.run(images), before, strict=True):
+        assert (found == kept).mean() > 0.9999
+    engine.expect((1, 1056, 1056, 3))
+    assert engine.compiled_shapes == [(1, 1056, 1056, 3)]
+    assert engine.run(images)[0].shape == before[0].shape
+    engine.release()
+    assert engine.compiled_shapes == []
+
+
+def test_a_small_shape_is_not_compiled_for_before_it_came_back(tiny_bundle: Bundle) -> None:
+    engine = OpenVinoEngine(tiny_bundle, EngineConfig(precision="f32"))
+    engine.expect((1, 64, 64, 3))
+    assert engine.compiled_shapes == []
+
+
 def test_shapes_that_take_turns_do_not_push_each_other_out() -> None:
     frequent = FrequentShapes(capacity=2, sights=2, window=12)
     held = [(1,), (2,)]

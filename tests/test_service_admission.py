@@ -215,6 +215,9 @@ class HeldEngine:
         assert self.let_go.wait(WAIT)
         return self._engine.run(images)
 
+    def expect(self, shape):
+        self._engine.expect(shape)
+
 
 def test_a_large_picture_that_nobody_waits_for_any_more_is_left_at_its_next_tile(tiny_bundle):
     predictor = Predictor(tiny_bundle, max_tile=256)

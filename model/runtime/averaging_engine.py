@@ -82,6 +82,9 @@ class AveragingEngine:
         label_maps, confidences = zip(*answers, strict=True)
         return np.stack(label_maps), np.stack(confidences)
 
+    def expect(self, shape: tuple[int, ...]) -> None:
+        """Every tile is run in several sizes: nothing is made for one."""
+
     def release(self) -> None:
         """See ``Engine.release``."""
         self._network.release_memory()

@@ -97,6 +97,10 @@ class Engine(Protocol):
         """
         ...
 
+    def expect(self, shape: tuple[int, ...]) -> None:
+        """Be told that batches of one shape (N, H, W, 3) come now, many of them, one after the other."""
+        ...
+
     def release(self) -> None:
         """Give back the memory that is held for the next picture; that one takes it anew."""
         ...

@@ -68,5 +68,8 @@ class OnnxRuntimeEngine:
         label_maps, confidences = self._session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(images)})
         return label_maps, confidences
 
+    def expect(self, shape: tuple[int, ...]) -> None:
+        """All shapes are the same to it."""
+
     def release(self) -> None:
         """Nothing is held: see where the session is made."""

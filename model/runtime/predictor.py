@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SCORES_BYTES: Final = 512 << 20
 """Of the scores of all classes of one tile, where the graph holds them: tiles are made smaller where there are many."""
 
+MANY_TILES: Final = 6
+"""Of a picture for which the engine prepares: it takes half as long as a tile."""
+
 RELEASE_PIXELS: Final = 1 << 25
 """Of a picture after which the engine gives its memory back, 0.3 GB after tiles of 2048x2048: the next huge one is
 decoded before it is labelled, and needs not find that memory taken. Taking it anew costs as much as half a tile."""
@@ -111,8 +114,12 @@ class Predictor:
         height, width = image.shape[:2]
         label_map = np.empty((height, width), dtype=np.uint8)
         confidence = np.empty((height, width), dtype=np.uint8)
-        columns = tile_axis(width, self._max_tile, self._overlap, self._stride)
-        for row in tile_axis(height, self._max_tile, self._overlap, self._stride):
+        columns, rows = (tile_axis(n, self._max_tile, self._overlap, self._stride) for n in (width, height))
+        if len(rows) * len(columns) >= MANY_TILES:
+            # All are of one size, and each is padded as below.
+            sides = (side + -side % self._stride for side in (rows[0].source.stop, columns[0].source.stop))
+            self.engine.expect((1, *sides, 3))
+        for row in rows:
             for column in columns:
                 before_tile()
                 # Each tile is padded by itself: a padded copy of a huge picture would double its memory.
