@@ -73,7 +73,7 @@ def seeded_network() -> FCN:
     """FCN-8s on the default encoder, 11 classes; the same weights in every process."""
     import torch  # noqa: PLC0415  not every part needs it, and it is large
 
-    from model.task import make_network  # noqa: PLC0415
+    from model.fcn import make_network  # noqa: PLC0415
 
     torch.manual_seed(0)
     return make_network(ModelConfig(), CLASSES).eval()

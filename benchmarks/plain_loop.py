@@ -17,7 +17,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from data.labels import IGNORE_INDEX
-from model.task import make_network
+from model.fcn import make_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

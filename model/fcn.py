@@ -19,7 +19,7 @@ from model.upsample import make_upsampler
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from model.config import UpsamplerName
+    from model.config import ModelConfig, UpsamplerName
 
 COARSEST_STRIDE: Final = 32
 FINEST_STRIDES: Final = (32, 16, 8, 4)
@@ -190,3 +190,22 @@ class FCN(SegmentationModel):  # type: ignore[misc]  # smp ships no types
         kwargs["encoder_weights"] = "none"
         model: FCN = super()._from_pretrained(**kwargs)
         return model
+
+
+def make_network(config: ModelConfig, num_classes: int) -> FCN:
+    """The network that a configuration describes.
+
+    Raises:
+        ConfigError: the encoder or its weights are not to be had.
+    """
+    network: FCN = FCN(
+        encoder_name=config.encoder,
+        encoder_weights=config.encoder_weights,
+        classes=num_classes,
+        finest_stride=config.finest_stride,
+        upsampler=config.upsampler,
+        head_channels=config.head_channels,
+        dropout=config.dropout,
+        context_channels=config.context_channels,
+    )
+    return network

@@ -184,7 +184,7 @@ class Run:
         Raises:
             RunError: there is no such checkpoint, or it is damaged.
         """
-        from model.task import make_network  # noqa: PLC0415  imports torch
+        from model.fcn import make_network  # noqa: PLC0415  imports torch
 
         config = self.config()
         # The checkpoint holds the encoder: do not load a wheel's or a hub's first.

@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from data.errors import RunError
 from data.labels import IGNORE_INDEX
 from model.depthwise import use_fast_depthwise
-from model.fcn import FCN
+from model.fcn import make_network
 from model.losses import SegmentationLoss
 from model.metrics import Scores
 from model.phases import use_phases
@@ -26,26 +26,8 @@ if TYPE_CHECKING:
 
     from data.dataset import SegmentationData
     from data.labels import LabelMap
-    from model.config import ModelConfig, OptimiserConfig, TrainConfig
-
-
-def make_network(config: ModelConfig, num_classes: int) -> FCN:
-    """The network that a configuration describes.
-
-    Raises:
-        ConfigError: the encoder or its weights are not to be had.
-    """
-    network: FCN = FCN(
-        encoder_name=config.encoder,
-        encoder_weights=config.encoder_weights,
-        classes=num_classes,
-        finest_stride=config.finest_stride,
-        upsampler=config.upsampler,
-        head_channels=config.head_channels,
-        dropout=config.dropout,
-        context_channels=config.context_channels,
-    )
-    return network
+    from model.config import OptimiserConfig, TrainConfig
+    from model.fcn import FCN
 
 
 class FCNTask(LightningModule):

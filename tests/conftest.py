@@ -119,8 +119,8 @@ def exported_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     from data.sources.catalogue import SourceConfig, open_source
     from model.config import ModelConfig, TrainConfig
     from model.export import export
+    from model.fcn import make_network
     from model.run import Run
-    from model.task import make_network
 
     config = TrainConfig(
         data=SourceConfig(name="shapes", train_size=2, val_size=3, image_size=(48, 80)),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lightning.pytorch import seed_everything
 
-from model.task import make_network
+from model.fcn import make_network
 
 if TYPE_CHECKING:
     from torch import nn
