@@ -149,7 +149,8 @@ def main() -> None:
     with subject(chosen) as network:
         bundle = network.bundle
         times = measure_times(bundle, megapixels, QUICK_ROUNDS if quick else ROUNDS)
-        peaks = [memory.measure(bundle.root, size, 1 if quick else memory.ROUNDS) for size in megapixels]
+        measured = megapixels[-1:] if quick else megapixels  # each is a server of its own
+        peaks = [memory.measure(bundle.root, size, 1 if quick else memory.ROUNDS) for size in measured]
         numbers = chosen.clients or (QUICK_CLIENTS if quick else CLIENTS)
         seconds, rounds = (QUICK_SECONDS, QUICK_CLIENT_ROUNDS) if quick else (SECONDS, CLIENT_ROUNDS)
         clients = measure_clients(bundle, numbers, chosen.seconds or seconds, rounds)

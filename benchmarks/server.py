@@ -19,7 +19,7 @@ import psutil
 from scripts.serving import free_port, wait_until_ready
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,11 +84,21 @@ def serving(bundle: Path, settings: dict[str, str] | None = None) -> AbstractCon
 
 @contextmanager
 def running(command: list[str], environment: dict[str, str]) -> Iterator[Server]:
+    """A server that is ready, while the block runs; see ``starting``."""
+    with starting(command, environment) as until_ready:
+        yield until_ready()
+
+
+@contextmanager
+def starting(command: list[str], environment: dict[str, str]) -> Iterator[Callable[[], Server]]:
     """Run a server while the block runs, on a free port of this machine alone.
 
     Args:
         command: A module of Python's and its arguments; host and port are added. It is to answer at /readyz.
         environment: Beside what this process has, less what would change what is measured.
+
+    Yields:
+        Waits until it is ready. Raises RuntimeError, with the server's last words, where it ends or is not in time.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     port = free_port()
@@ -107,13 +117,17 @@ def running(command: list[str], environment: dict[str, str]) -> Iterator[Server]
             )
         # A benchmark that is told to end must not leave its server behind.
         before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        try:
+
+        def until_ready() -> Server:
             url = f"http://127.0.0.1:{port}"
             try:
                 wait_until_ready(url, process, seconds=120)
             except SystemExit as error:
                 raise RuntimeError(f"{error}:\n{log.read_text(errors='replace')[-2000:]}") from None
-            yield Server(url, psutil.Process(process.pid), time.perf_counter() - started)
+            return Server(url, psutil.Process(process.pid), time.perf_counter() - started)
+
+        try:
+            yield until_ready
         finally:
             _stop(process)
             signal.signal(signal.SIGTERM, before)

@@ -29,7 +29,7 @@ from benchmarks.figures import Part, Row, Table, Target, digits
 from benchmarks.load import ABOVE_MS, WARM, draw, level, one_client
 from benchmarks.network import THREADS, subject
 from benchmarks.performance_page import options, report
-from benchmarks.server import running, serving
+from benchmarks.server import serving, starting
 from model.runtime.predictor import Predictor
 from model.runtime.processors import usable_processors
 from service.pipeline import Pipeline, Watch
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from model.runtime.bundle import Bundle
 
 CLIENTS, ROUNDS, QUICK_ROUNDS, SECONDS, QUICK_SECONDS = 8, 5, 1, 10.0, 2.5
-ANSWERS, LONGEST = 2, 6.0
+ANSWERS, LONGEST = 2, 3.0
 """Answers a client that a slow server is given time for, and how many times the time of the others at most."""
 SHARE, TIMES, READY_SECONDS, IDLE_MB = 0.9, 5.0, 4.0, 300.0
 OURS, WITHOUT = "this service", "the same work without HTTP"
@@ -76,6 +76,12 @@ class Door:
             return np.asarray(Image.open(io.BytesIO(answer.content))), len(answer.content)
         found = np.asarray(answer.json())
         return (found[..., 0] if found.ndim == 3 else found).astype(np.uint8), len(answer.content)
+
+    def seconds_for(self, body: bytes) -> float:
+        """Of one answer to one client."""
+        begun = time.perf_counter()
+        self.label_map(body)
+        return time.perf_counter() - begun
 
 
 PEERS = {
@@ -122,18 +128,19 @@ def measure(network: Subject, rounds: int, seconds: float, clients: int) -> Part
         worker, everyone = server.megabytes()
         _, alone = level(server.url, folder, 1, seconds)
         doors = {OURS: Door(server.url, seconds)}
-        for name, (command, path, part) in PEERS.items():
-            peer = stack.enter_context(running(command.split(), network.environment()))
-            doors[name] = Door(peer.url, seconds, path, part)
+        environment = network.environment()
+        peers = {name: stack.enter_context(starting(peer[0].split(), environment)) for name, peer in PEERS.items()}
+        for name, (_, path, part) in PEERS.items():
+            doors[name] = Door(peers[name]().url, seconds, path, part)
         notes, first = {}, {}
         for name, door in tuple(doors.items()):
             first[name], size = door.label_map(bodies[0])
             same = "" if name == OURS else f", {(first[name] == first[OURS]).mean():.2%} of the pixels as ours"
             notes[name] = f"{digits(size / 1000)} kB an answer{same}"
-            row, _ = level(door.url, folder, clients, seconds / 2, door.path, door.part)  # not counted
             # A slow one is given the time for a few answers a client.
-            least = ANSWERS * clients / row["throughput"] if row["throughput"] else LONGEST * seconds
+            least = ANSWERS * clients * door.seconds_for(bodies[1])
             doors[name] = replace(door, seconds=min(max(seconds, least), LONGEST * seconds))
+            level(door.url, folder, clients, seconds / 2, door.path, door.part)  # not counted
         rates, p50 = _in_turn(doors, _pipeline(bundle, wanted), folder, bodies, rounds, clients)
     return part_of(rates, p50, notes, clients, one_client(alone), server.ready_seconds, (worker, everyone))
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
 import torch
 
 from benchmarks.engines import ours
 from benchmarks.network import THREADS
+from benchmarks.processes import importing
 from data.labels import LabelMap
 from model.config import ModelConfig
+from model.fcn import make_network
 from model.graph import to_onnx
 from model.runtime.bundle import Manifest, read_bundle, write_bundle
 from model.runtime.engine import INPUT
 from model.runtime.openvino_engine import OpenVinoEngine
 from model.runtime.trunk import cut
-from model.task import make_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,12 +95,14 @@ class Subjects:
     engine: OpenVinoEngine
 
 
-def subjects(image: np.ndarray, classes: Sequence[int], folder: Path, *, graphs: bool) -> Subjects:
+def subjects(
+    image: np.ndarray, classes: Sequence[int], upsamplers: Sequence[UpsamplerName], folder: Path, *, graphs: bool
+) -> Subjects:
     """Export every network and open it, and again to be run to the end of its graph where ``graphs`` asks for it."""
     # In processes of their own, as an exporter is busy for a quarter of a minute with one network.
-    with ProcessPoolExecutor(THREADS, get_context("spawn")) as exporters:
+    with ProcessPoolExecutor(THREADS, importing(__name__)) as exporters:
         exporting = [exporters.submit(write_encoder, image, folder / "encoder.onnx")]
-        for count, upsampler in product(classes, UPSAMPLERS):
+        for count, upsampler in product(classes, upsamplers):
             exporting.append(exporters.submit(write_network, upsampler, count, folder / f"{upsampler}-{count}"))
         for one in exporting:
             one.result()
@@ -108,7 +110,7 @@ def subjects(image: np.ndarray, classes: Sequence[int], folder: Path, *, graphs:
     forms: Forms = {}
     config = ours("auto")
     for count in classes:
-        for upsampler in UPSAMPLERS:
+        for upsampler in upsamplers:
             bundle = read_bundle(folder / f"{upsampler}-{count}")
             bundles[upsampler, count] = bundle
             engine = OpenVinoEngine(bundle, config)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.training [--quick] [--out docs/results]
 
-All on the same drawn files, network, crops and number of threads, in turn, each in a process of its own: what the
-product asks of the C library's memory is not to serve the plain loop.
+All on the same drawn files, network, crops and number of threads, in turn, the product and the plain loop each in a
+process of its own: what the product asks of the C library's memory is not to serve the plain loop.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import statistics
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +36,7 @@ from model.losses import SegmentationLoss
 from model.trainer import precision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Protocol, TypeVar
 
     T = TypeVar("T")
@@ -134,10 +135,11 @@ def draw_files(root: Path, count: int, image_size: tuple[int, int], seed: int = 
     LabelMap.from_names([f"class {index}" for index in range(CLASSES)]).write_cvat(root / "labelmap.txt")
 
 
-def in_new_process(work: Callable[..., T], *arguments: object) -> T:
-    """Call a function of this module's or another's in a process that ends with it."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        return process.submit(work, *arguments).result()
+@contextmanager
+def process() -> Iterator[Apart]:
+    """A new process that calls functions while the block runs: it imports torch once."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as only:
+        yield lambda work, *arguments: only.submit(work, *arguments).result()
 
 
 def recipe(root: Path) -> TrainConfig:
@@ -159,8 +161,9 @@ def measure(
     root: Path,
     config: TrainConfig,
     size: Size,
+    ours: Apart,
+    theirs: Apart,
     say: Callable[[str], None] = lambda _: None,
-    apart: Apart = in_new_process,
 ) -> Found:
     """Measure everything, in turn.
 
@@ -168,13 +171,14 @@ def measure(
         root: A folder that ``draw_files`` has filled.
         config: ``recipe``, or a smaller one.
         size: How long.
+        ours: Calls what is the product's.
+        theirs: Calls the plain loop.
         say: Told what is done.
-        apart: Calls what is measured.
     """
     rates = {}
     for workers in size.workers if len(size.workers) > 1 else ():
         say(f"plain loop with {workers} workers")
-        rates[workers] = apart(plain_rate, root, config, workers, PLAIN, 2, size.tried)
+        rates[workers] = theirs(plain_rate, root, config, workers, PLAIN, 2, size.tried)
     best = max(size.workers, key=lambda workers: rates.get(workers, 0))
     epochs: list[Epoch] = []
     plain: dict[str, list[float]] = {name: [] for name in size.losses}
@@ -182,15 +186,15 @@ def measure(
     with tempfile.TemporaryDirectory() as place:
         for number in range(size.rounds):
             say(f"round {number + 1} of {size.rounds}")
-            epochs += apart(own_epochs, trained, Path(place) / f"run{number}")
+            epochs += ours(own_epochs, trained, Path(place) / f"run{number}")
             for name, found in plain.items():
-                found.append(apart(plain_rate, root, config, best, name, 2, size.steps))
+                found.append(theirs(plain_rate, root, config, best, name, 2, size.steps))
         say("upsamplers alone")
-        upsamplers = apart(upsampler_seconds, config, Path(place) / "scores", size.upsampler_epochs)
+        upsamplers = ours(upsampler_seconds, config, Path(place) / "scores", size.upsampler_epochs)
     compiled = None
     if size.compiled:
         say("compiling the encoder")
-        compiled = apart(compiled_step, config, size.compiled)
+        compiled = ours(compiled_step, config, size.compiled)
     return Found(epochs, config.loader.batch_size, plain, best, upsamplers, compiled, precision(config.fit))
 
 
@@ -241,7 +245,7 @@ def part_of(found: Found) -> Part:
         f"{found.batch} a step, {THREADS} threads, the loader's time included, validation left out. Ours is "
         "`fcn train` with its default settings; the plain loop decodes, zooms, crops and flips with PIL and "
         "torchvision and trains in 32-bit, as reference scripts do, with the number of workers that serves it best. "
-        "All in turn, each in a process of its own.",
+        "All in turn, ours in one process and the plain loop in another.",
         tuple(tables),
         (
             Target(f"crops a second: ours / {PLAIN}", ratios[PLAIN], FASTER, at_most=False),
@@ -276,7 +280,8 @@ def main() -> None:
         root = Path(place) / "data"
         draw_files(root, size.pictures, size.image_size)
         config = recipe(root)
-        found = measure(root, config, size, lambda text: print(text, flush=True))
+        with process() as ours, process() as theirs:
+            found = measure(root, config, size, ours, theirs, lambda text: print(text, flush=True))
     name = f"FCN-{config.model.finest_stride}s, {config.model.encoder}, {config.model.encoder_weights} weights"
     report("training", name, part_of(found), chosen.out)
 
