@@ -114,7 +114,7 @@ class LossConfig:
         cross_entropy: Of the mean cross-entropy over labelled pixels.
         class_weights: none, median-frequency (Eigen and Fergus, 2015) in the cross-entropy, or its square root.
         dice: Of the soft Dice loss of smp.
-        lovasz: Of the Lovasz-softmax loss of smp (Berman et al., 2018).
+        lovasz: Of the Lovasz-softmax loss (Berman et al., 2018).
         lovasz_step: It is taken on every so manieth row and column, from a random corner.
     """
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from segmentation_models_pytorch.losses import DiceLoss, LovaszLoss
+from segmentation_models_pytorch.losses import DiceLoss
 from torch import nn
 from torch.nn import functional
 
 from data.labels import IGNORE_INDEX
 from data.samplers import rank_and_world
+from model.lovasz import lovasz_softmax
 from model.processes import share_of_all
 
 if TYPE_CHECKING:
@@ -58,7 +59,6 @@ class SegmentationLoss(nn.Module):
             weights = np.sqrt(weights)
         self.register_buffer("class_weights", torch.from_numpy(weights), persistent=False)
         self._dice = DiceLoss("multiclass", from_logits=True, ignore_index=IGNORE_INDEX)
-        self._lovasz = LovaszLoss("multiclass", ignore_index=IGNORE_INDEX)
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The loss of a batch.
@@ -92,7 +92,7 @@ class SegmentationLoss(nn.Module):
             rows, columns = (slice(first, None, step) for first in corner)
             coarse = target[:, rows, columns]
             if bool((coarse != IGNORE_INDEX).any()):
-                total = total + self._config.lovasz * self._lovasz(logits[:, :, rows, columns], coarse)
+                total = total + self._config.lovasz * lovasz_softmax(logits[:, :, rows, columns], coarse)
             elif not total.requires_grad:
                 total = logits.sum() * 0.0
         return total

@@ -46,6 +46,9 @@ class FCNTask(LightningModule):
         self.network = make_network(config.model, labels.num_classes).to(memory_format=torch.channels_last)
         use_fast_depthwise(self.network)
         use_phases(self.network)
+        for module in self.network.modules():
+            if isinstance(module, nn.ReLU6):
+                module.inplace = False  # in place it copies its input first, for the gradient
         self.loss = SegmentationLoss(config.loss, label_counts)
         self.confusion = MulticlassConfusionMatrix(labels.num_classes, ignore_index=IGNORE_INDEX, validate_args=False)
 

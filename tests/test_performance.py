@@ -114,10 +114,11 @@ def test_growth_tells_times_memory_and_clients(tiny_bundle, tmp_path, monkeypatc
     growth.main()
     found = PERFORMANCE.read(tmp_path)["growth"]
     times, peaks, clients = (table["rows"] for table in found["tables"])
-    assert [row["name"] for row in times] == [row["name"] for row in peaks] == ["0.1 megapixels", "0.3 megapixels"]
+    assert [row["name"] for row in times] == ["0.1 megapixels", "0.3 megapixels"]
+    assert [row["name"] for row in peaks] == ["0.3 megapixels"]  # the largest alone, as it is quick
     assert [row["name"] for row in clients] == ["1 client", "4 clients"]
     assert all(row["median"] > 0 for row in (*times, *peaks, *clients))
-    assert found["targets"][1]["found"] == peaks[1]["median"]
+    assert found["targets"][1]["found"] == peaks[0]["median"]
 
 
 def test_throughput_is_judged_from_its_best_on_and_time_by_the_size_that_is_furthest_away():
