@@ -93,7 +93,7 @@ def same(found: tuple[NDArray[np.uint8], ...], expected: tuple[NDArray[np.uint8]
 @settings(max_examples=80, deadline=None)
 @given(
     st.integers(1, 40),
-    st.sampled_from([2, 4, 8, 16, 32]),
+    st.sampled_from([4, 8, 16, 32]),
     st.integers(1, 9),
     st.integers(1, 40),
     st.booleans(),
@@ -105,8 +105,6 @@ def test_every_pixel_is_what_torch_makes_of_it(
 ) -> None:
     if dense:
         classes, factor = min(classes, 5), min(factor, 8)
-    if form == "bf16":
-        factor = max(factor, 4)
     torch.manual_seed(seed)
     upsampler, step = make(classes, factor, 0.1, dense=dense, form=form)
     scores = drawn((classes, height, width), form, seed, spread=3)

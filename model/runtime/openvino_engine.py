@@ -206,8 +206,7 @@ class OpenVinoEngine:
         if dense and in_bf16 and (multiplies_tiles() or not has_bf16()):
             requests = Requests(self.compile(convolution(phase_kernels(trunk.kernels))))
             return EngineTail(lambda padded: requests.infer({"scores": padded}), trunk.factor, threads)
-        in_pairs = in_bf16 and has_bf16() and trunk.factor % 4 == 0
-        return (Bf16Tail if in_pairs else F32Tail)(trunk.kernels, trunk.factor, threads)
+        return (Bf16Tail if in_bf16 and has_bf16() else F32Tail)(trunk.kernels, trunk.factor, threads)
 
 
 class _Compiled:

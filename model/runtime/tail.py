@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _OUTPUTS: Final = 6
 """Classes whose dense filters lie together, as tail_f32.h has it."""
 
+_TOGETHER: Final = 4
+"""Columns of phases whose filters lie together, as tail_f32.h has it."""
+
 _MOST_ALONE: Final = 1 << 20
 """See ``CompiledTail``; in 32-bit."""
 
@@ -84,7 +87,7 @@ class F32Tail(CompiledTail):
     Args:
         kernels: Of the transposed convolution with stride ``factor``, shape (C, k, k), or (C in, C out, k, k) with a
             filter for each pair of classes; k = 2 ``factor``.
-        factor: Pixels a coarse score covers, a side; even.
+        factor: Pixels a coarse score covers, a side; a multiple of 4.
         threads: That share a picture.
         form: Machine code, of ``forms()``; by default the fastest that this processor runs.
     """
@@ -100,16 +103,16 @@ def filters_in_turn(kernels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Filters of single classes in the order in which tail_f32.h reads them.
 
     Args:
-        kernels: Shape (C, k, k), k = 2 s.
+        kernels: Shape (C, k, k), k = 2 s, s a multiple of 4.
 
     Returns:
-        Shape (s, s / 2, C, 2, 4): row and column of the phase, two columns together; above and left come before below
+        Shape (s, s / 4, C, 4, 4): row and column of the phase, four columns together; above and left come before below
         and right.
     """
     by_phase = phases(kernels).transpose(1, 3, 0, 2, 4)
     factor, _, classes = by_phase.shape[:3]
-    in_pairs = by_phase.reshape(factor, factor // 2, 2, classes, 4).swapaxes(2, 3)
-    return np.ascontiguousarray(in_pairs, dtype=np.float32)
+    together = by_phase.reshape(factor, factor // _TOGETHER, _TOGETHER, classes, 4).swapaxes(2, 3)
+    return np.ascontiguousarray(together, dtype=np.float32)
 
 
 def dense_filters(kernels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,9 +9,8 @@
  *
  * The four coarse scores and the filters of a class bound its scores at all phases of a cell. A class that
  * stays below the surely largest one by so much that it is nothing in the sum is left out there: of many classes few
- * remain where a network is sure. The confidence is the softmax of the largest score, 1 / sum exp(score - largest). The
- * largest is known only after the last class; its lower bound serves as well, but where the bounds are so far apart
- * that exp might overflow: those pixels are done twice, with the score found.
+ * remain where a network is sure. The confidence is the softmax of the largest score, 1 / sum exp(score - largest): the
+ * scores are noted and the largest is found in a first loop, label and sum in a second one.
  *
  * With a filter for each pair of classes a score is a sum over the neighbours of all classes: a matrix product.
  *
@@ -26,7 +25,7 @@
 
 enum {
     NEIGHBOURS = 4,
-    TOGETHER = 2,   /* phases, neighbours in a row, for which scores are loaded once */
+    TOGETHER = 4,   /* phases, neighbours in a row, for which coarse scores are loaded once */
     ROW_VECTORS = 4, /* vectors of cells that dense filters of a phase are read for */
     SHARING = 2,    /* of these, how many are multiplied together, and */
     OUTPUTS = 6     /* by how many classes' filters: their sums stay in registers */
@@ -47,22 +46,30 @@ INLINE floats exp2_of(floats x)
     return (floats)((ints)power + ((ints)shifted << 23));
 }
 
-/* Pixels of one phase in a vector of cells; scores are in units of log 2 and from a reference. */
+/* Pixels of one phase in a vector of cells: the class of the largest score, and the sum of exp(score - largest). */
 typedef struct {
-    floats largest, sum;
+    floats sum;
     ints label;
 } found;
 
-INLINE found nothing_yet(void)
+/* Judge by `count` scores, in powers of two, of which each is `step` vectors after the one before. Of equal ones the first
+ * gives the label, so that the last is seen first. */
+INLINE found judge(const floats *scores, long step, const int32_t *classes, long count, floats largest)
 {
-    return (found){(floats){} + LOWEST, (floats){}, (ints){}};
+    found so_far = {(floats){}, (ints){}};
+    for (long k = count; k-- > 0;) {
+        const floats score = scores[k * step];
+        so_far.label = (ints)where(score == largest, (floats)((ints){} + classes[k]), (floats)so_far.label);
+        so_far.sum += exp2_of(score - largest);
+    }
+    return so_far;
 }
 
-INLINE void see(found *so_far, floats score, ints label)
+/* All classes, for `judge`. */
+INLINE void count_up(int32_t *classes, long count)
 {
-    so_far->label = (ints)where(score > so_far->largest, (floats)label, (floats)so_far->label);
-    so_far->largest = largest_of(score, so_far->largest);
-    so_far->sum += exp2_of(score);
+    for (long class = 0; class < count; class++)
+        classes[class] = (int32_t)class;
 }
 
 /* What is labelled, and where to. Coarse scores are height x width; rows and columns of cells are one more. */
@@ -85,7 +92,7 @@ typedef struct {
 /* Note the pixels of one phase of the cells from `cell` of the piece on. */
 INLINE void note(piece *in, long cell, long phase, long factor, found seen)
 {
-    const floats share = exp2_of(seen.largest) / seen.sum * 255.0f + 0.5f;
+    const floats share = 255.0f / seen.sum + 0.5f;
     const ints level = __builtin_convertvector(least_of(share, (floats){} + 255.0f), ints);
     int32_t label[LANES], confidence[LANES]; /* single lanes are read from memory faster than from a vector */
     memcpy(label, &seen.label, sizeof label);
@@ -137,7 +144,8 @@ INLINE floats reach(floats low, floats high, float least_up, float most_up, floa
  * first, by whoever is free: several threads call this with all else the same, and share the rows as they come.
  *
  * scores       (classes, height, width)
- * filters      (factor, factor / TOGETHER, classes, TOGETHER, 4): by phase, of the neighbours as above
+ * filters      (factor, factor / TOGETHER, classes, TOGETHER, 4): by phase, of the neighbours as above; factor is a
+ *              multiple of TOGETHER
  * sums         (classes): of those filters
  * labels, confidences  (height * factor, width * factor)
  */
@@ -145,12 +153,12 @@ CODE void FORM(fcn_label)(const float *scores, const float *filters, const filte
                           long width, long factor, long *next, uint8_t *labels, uint8_t *confidences)
 {
     const picture to = {classes, height, width, factor, labels, confidences};
-    floats near[MOST_CLASSES][NEIGHBOURS], upper[MOST_CLASSES];
+    floats near[MOST_CLASSES][NEIGHBOURS], upper[MOST_CLASSES], score[MOST_CLASSES][TOGETHER];
     int32_t kept[MOST_CLASSES];
     piece row;
     for (long cell_row; (cell_row = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED)) <= height;)
         for (long cell = 0; cell <= width; cell += LANES) {
-            floats surely = (floats){} + LOWEST, at_most = surely;
+            floats surely = (floats){} + LOWEST;
             for (long class = 0; class < classes; class++) {
                 floats *own = near[class];
                 load_around(own, scores + class * height * width, to, cell_row, cell);
@@ -160,7 +168,6 @@ CODE void FORM(fcn_label)(const float *scores, const float *filters, const filte
                 upper[class] = reach(low, high, sum.least_above, sum.most_above, sum.least_below, sum.most_below);
                 const floats lower = -reach(-high, -low, sum.least_above, sum.most_above, sum.least_below, sum.most_below);
                 surely = largest_of(lower, surely);
-                at_most = largest_of(upper[class], at_most);
             }
             long count = 0;
             for (long class = 0; class < classes; class++)
@@ -168,38 +175,29 @@ CODE void FORM(fcn_label)(const float *scores, const float *filters, const filte
                     kept[count] = (int32_t)class;
                     memmove(near[count++], near[class], sizeof near[class]);
                 }
-            const int passes = any(at_most - surely > (float)FAR) ? 2 : 1;
             for (long i = 0; i < factor; i++) {
                 const long y = row_of(to, cell_row, i);
                 if (y < 0 || y >= height * factor)
                     continue;
                 for (long j = 0; j < factor; j += TOGETHER) {
                     const float *all = filters + (i * factor + j) * classes * NEIGHBOURS;
-                    floats reference[TOGETHER];
-                    found seen[TOGETHER];
+                    floats largest[TOGETHER];
                     EACH(p, TOGETHER)
-                        reference[p] = surely;
-                    for (int pass = 0; pass < passes; pass++) {
+                        largest[p] = (floats){} + LOWEST;
+                    for (long k = 0; k < count; k++) {
+                        const float *filter = all + kept[k] * TOGETHER * NEIGHBOURS;
                         EACH(p, TOGETHER) {
-                            if (pass)
-                                reference[p] += seen[p].largest;
-                            seen[p] = nothing_yet();
-                        }
-                        for (long k = 0; k < count; k++) {
-                            const float *filter = all + kept[k] * TOGETHER * NEIGHBOURS;
-                            const ints label = (ints){} + kept[k];
-                            EACH(p, TOGETHER) {
-                                const float *own = filter + p * NEIGHBOURS;
-                                floats score = near[k][0] * own[0] - reference[p];
-                                score = near[k][1] * own[1] + score;
-                                score = near[k][2] * own[2] + score;
-                                score = near[k][3] * own[3] + score;
-                                see(&seen[p], score, label);
-                            }
+                            const float *own = filter + p * NEIGHBOURS;
+                            floats sum = near[k][0] * own[0];
+                            sum = near[k][1] * own[1] + sum;
+                            sum = near[k][2] * own[2] + sum;
+                            sum = near[k][3] * own[3] + sum;
+                            score[k][p] = sum;
+                            largest[p] = largest_of(sum, largest[p]);
                         }
                     }
                     EACH(p, TOGETHER)
-                        note(&row, 0, j + p, factor, seen[p]);
+                        note(&row, 0, j + p, factor, judge(&score[0][p], TOGETHER, kept, count, largest[p]));
                 }
                 put(to, &row, y, cell, LANES);
             }
@@ -216,7 +214,9 @@ CODE void FORM(fcn_label_dense)(const float *scores, const float *filters, long 
     const picture to = {classes, height, width, factor, labels, confidences};
     const long terms = classes * NEIGHBOURS, blocks = (classes + OUTPUTS - 1) / OUTPUTS;
     floats near[ROW_VECTORS / SHARING][MOST_CLASSES * NEIGHBOURS][SHARING], score[MOST_CLASSES + OUTPUTS][SHARING];
+    int32_t every[MOST_CLASSES];
     piece row;
+    count_up(every, classes);
     for (long cell_row; (cell_row = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED)) <= height;)
         for (long first = 0; first <= width; first += ROW_VECTORS * LANES) {
             for (long v = 0; v < ROW_VECTORS; v++)
@@ -250,9 +250,7 @@ CODE void FORM(fcn_label_dense)(const float *scores, const float *filters, long 
                             floats largest = (floats){} + LOWEST;
                             for (long class = 0; class < classes; class++)
                                 largest = largest_of(score[class][s], largest);
-                            found seen = nothing_yet();
-                            for (long class = 0; class < classes; class++)
-                                see(&seen, score[class][s] - largest, (ints){} + (int32_t)class);
+                            const found seen = judge(&score[0][s], SHARING, every, classes, largest);
                             note(&row, (v * SHARING + s) * LANES, j, factor, seen);
                         }
                     }
@@ -271,7 +269,9 @@ CODE void FORM(fcn_label_phases)(const float *scores, long classes, long height,
 {
     const picture to = {classes, height, width, factor, labels, confidences};
     const long cells = width + 1, map = rows * cells;
+    int32_t every[MOST_CLASSES];
     piece row;
+    count_up(every, classes);
     for (long r; (r = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED)) < rows;)
         for (long i = 0; i < factor; i++) {
             const long y = row_of(to, top + r, i);
@@ -285,10 +285,7 @@ CODE void FORM(fcn_label_phases)(const float *scores, long classes, long height,
                         own[class] = load(line + class * map, cell, cells);
                         largest = largest_of(own[class], largest);
                     }
-                    found seen = nothing_yet();
-                    for (long class = 0; class < classes; class++)
-                        see(&seen, own[class] - largest, (ints){} + (int32_t)class);
-                    note(&row, 0, j, factor, seen);
+                    note(&row, 0, j, factor, judge(own, 1, every, classes, largest));
                 }
                 put(to, &row, y, cell, LANES);
             }

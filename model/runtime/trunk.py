@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 _AFTER_SCORES: Final = {"TopK", "ReduceMax", "Subtract"}
 """What the exported argmax and confidence do with the scores."""
 
+_EACH_FACTOR: Final = 4
 _MOST_FACTOR: Final = 64
-"""That the compiled step takes (tail.h): an FCN-32s has 32."""
+"""That the compiled step takes (tail.h), multiples of the first: an FCN-4s has 4, an FCN-32s 32."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def cut(network: Any) -> Trunk | None:  # noqa: ANN401 - openvino.Model; the pac
     if consumers != _AFTER_SCORES or found is None:
         return None
     coarse, kernels, factor = found
-    if factor % 2 or factor > _MOST_FACTOR:
+    if factor % _EACH_FACTOR or factor > _MOST_FACTOR:
         return None
     return Trunk(ov.Model([coarse], network.get_parameters(), "trunk"), kernels, factor)
 
