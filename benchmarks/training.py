@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 THREADS, CLASSES = 2, 11
 OURS, PLAIN, SAME_LOSS = "ours", "plain loop", "plain loop, our loss"
 FASTER, WAITING, UPSAMPLERS = 1.7, 0.05, 20.0
+TRIALS = 2
+"""Of each number of workers of the plain loop, of which the best counts."""
 WORTH = 1.1
 """A compiled step is worth a setting where it is so many times as fast."""
 
@@ -175,11 +177,11 @@ def measure(
         theirs: Calls the plain loop.
         say: Told what is done.
     """
-    rates = {}
-    for workers in size.workers if len(size.workers) > 1 else ():
+    rates: dict[int, list[float]] = {workers: [0.0] for workers in size.workers}
+    for workers in TRIALS * size.workers if len(size.workers) > 1 else ():  # in turn: a slow moment is not to choose
         say(f"plain loop with {workers} workers")
-        rates[workers] = theirs(plain_rate, root, config, workers, PLAIN, 2, size.tried)
-    best = max(size.workers, key=lambda workers: rates.get(workers, 0))
+        rates[workers].append(theirs(plain_rate, root, config, workers, PLAIN, 2, size.tried))
+    best = max(size.workers, key=lambda workers: max(rates[workers]))
     epochs: list[Epoch] = []
     plain: dict[str, list[float]] = {name: [] for name in size.losses}
     trained = replace(config, fit=replace(config.fit, epochs=size.epochs))
