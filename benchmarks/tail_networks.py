@@ -5,13 +5,13 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import product
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
 import torch
 
 from benchmarks.engines import ours
 from benchmarks.network import THREADS
-from benchmarks.processes import importing
 from data.labels import LabelMap
 from model.config import ModelConfig
 from model.fcn import make_network
@@ -99,8 +99,11 @@ def subjects(
     image: np.ndarray, classes: Sequence[int], upsamplers: Sequence[UpsamplerName], folder: Path, *, graphs: bool
 ) -> Subjects:
     """Export every network and open it, and again to be run to the end of its graph where ``graphs`` asks for it."""
-    # In processes of their own, as an exporter is busy for a quarter of a minute with one network.
-    with ProcessPoolExecutor(THREADS, importing(__name__)) as exporters:
+    # In processes of their own, as an exporter is busy for a quarter of a minute with one network; forked from one that
+    # has imported torch.
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(THREADS, context) as exporters:
         exporting = [exporters.submit(write_encoder, image, folder / "encoder.onnx")]
         for count, upsampler in product(classes, upsamplers):
             exporting.append(exporters.submit(write_network, upsampler, count, folder / f"{upsampler}-{count}"))
