@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,30 +17,25 @@ import numpy as np
 import torch
 
 from benchmarks.figures import Part, Row, Table, Target
-from benchmarks.network import HEIGHT, THREADS, WIDTH, subject
+from benchmarks.network import subject
+from benchmarks.own_engine import in_turn, ours, own_form
 from benchmarks.performance_page import options, report
+from benchmarks.seeded import HEIGHT, THREADS, WIDTH
 from data.errors import DataError, RunError
 from data.pixels import pad_to_multiple
 from model.evaluate import choose_data, evaluate, open_matching
-from model.runtime.engine import INPUT, OUTPUTS, EngineConfig, open_engine
+from model.runtime.engine import INPUT, OUTPUTS
 from model.runtime.openvino_engine import process_core
 from model.runtime.predictor import Predictor
-from model.runtime.processors import usable_processors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from benchmarks.network import Subject
+    from benchmarks.own_engine import Form
     from model.runtime.bundle import Bundle
-    from model.runtime.engine import Engine
 
-    Form = Callable[[NDArray[np.uint8]], tuple[NDArray[np.uint8], NDArray[np.uint8]]]
-
-ROUNDS, QUICK_ROUNDS, WARM_UP = 60, 15, 4
-PAUSE_SECONDS = 0.02
-"""Before each form's turn: the threads of the one before spin on for a while after their work."""
+ROUNDS, QUICK_ROUNDS = 60, 15
 EAGER, LAST, COMPILED = "torch eager f32", "torch channels-last f32", "torch.compile f32"
 ONNX_RUNTIME = "ONNX Runtime f32"
 TARGETS = {True: {EAGER: 0.25, LAST: 0.45, ONNX_RUNTIME: 0.6}, False: {EAGER: 0.35, LAST: 0.65, ONNX_RUNTIME: 0.9}}
@@ -77,12 +71,6 @@ def onnx_form(bundle: Bundle) -> Form:
     return run
 
 
-def ours(precision: str) -> EngineConfig:
-    """The product's defaults on two threads, in a precision."""
-    threads = 0 if usable_processors() == THREADS else THREADS
-    return EngineConfig(precision=precision, threads=threads)
-
-
 def openvino_form(bundle: Bundle, shape: tuple[int, ...]) -> Form:
     """OpenVINO on the bundle's own file in 32-bit, compiled for the picture's shape, as its users do it."""
     core = process_core()
@@ -97,17 +85,6 @@ def openvino_form(bundle: Bundle, shape: tuple[int, ...]) -> Form:
         return label_maps[0], confidences[0]
 
     return run
-
-
-def own_form(bundle: Bundle) -> tuple[Engine, Form]:
-    """The product's engine with its defaults."""
-    engine = open_engine(bundle, ours("auto"))
-
-    def run(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        label_maps, confidences = engine.run(image[None])
-        return label_maps[0], confidences[0]
-
-    return engine, run
 
 
 @dataclass(frozen=True)
@@ -152,22 +129,6 @@ def measure(network: Subject, image: NDArray[np.uint8], rounds: int, *, with_com
     answers = {name: form(image)[0] for name, form in forms.items()}
     agreement = {name: float((answer == answers[EAGER]).mean()) for name, answer in answers.items()}
     return Times(times, agreement, engine.precision, engine.tail, uncompiled)
-
-
-def in_turn(forms: dict[str, Form], image: NDArray[np.uint8], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of every form in every round, taken in turn."""
-    for form in forms.values():
-        for _ in range(WARM_UP):  # the engine compiles for a shape that comes back
-            form(image)
-    times: dict[str, list[float]] = {name: [] for name in forms}
-    for _ in range(rounds):
-        for name, form in forms.items():
-            time.sleep(PAUSE_SECONDS)
-            form(image)  # not counted: the caches hold what the form before it used
-            started = time.perf_counter()
-            form(image)
-            times[name].append(1000 * (time.perf_counter() - started))
-    return times
 
 
 def part_of(found: Times, image: NDArray[np.uint8], miou: Target) -> Part:

@@ -22,8 +22,9 @@ from PIL import Image
 from rich.console import Console
 
 from benchmarks.figures import Part, Row, Table, Target
-from benchmarks.network import HEIGHT, WIDTH, subject
+from benchmarks.network import subject
 from benchmarks.performance_page import options, report
+from benchmarks.seeded import HEIGHT, WIDTH
 from data.pixels import pad_to_multiple, read_image
 from data.sources.shapes import ShapesSource
 from model.runtime.engine import DEFAULT_CONFIG, open_engine

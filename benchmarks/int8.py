@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.engines import in_turn, own_form
 from benchmarks.figures import Part, Row, Table, Target
-from benchmarks.network import HEIGHT, THREADS, WIDTH, subject
+from benchmarks.network import subject
+from benchmarks.own_engine import in_turn, own_form
 from benchmarks.performance_page import options, report
+from benchmarks.seeded import HEIGHT, THREADS, WIDTH
 from data.sources.shapes import ShapesSource
 from model.quantisation import quantise
 from model.runtime.bundle import read_bundle, write_bundle

@@ -1,9 +1,4 @@
-"""The network that is measured: a training's, or one with seeded random weights; as a bundle and in torch.
-
-    python -m benchmarks.network FOLDER
-
-writes the bundle of the seeded one: FCN-8s on the default encoder, 11 classes.
-"""
+"""The network that is measured: a training's, or one with seeded random weights; as a bundle and in torch."""
 
 from __future__ import annotations
 
@@ -16,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.record import told_bundle
+from benchmarks.seeded import SEEDED, export, seeded_network
 from data.errors import FcnError, RunError
-from data.labels import LabelMap
-from model.config import ModelConfig
 from model.run import Run, checkpoint_sha256
-from model.runtime.bundle import Bundle, Manifest, read_bundle, write_bundle
+from model.runtime.bundle import Bundle, read_bundle
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +22,6 @@ if TYPE_CHECKING:
 
     from model.fcn import FCN
 
-HEIGHT, WIDTH, CLASSES, THREADS = 384, 480, 11, 2
 VARIABLE = "SUBJECT"
 
 
@@ -69,41 +62,10 @@ class Subject:
         return self.run.network(_checkpoint(self.bundle))
 
 
-def seeded_network() -> FCN:
-    """FCN-8s on the default encoder, 11 classes; the same weights in every process."""
-    import torch  # noqa: PLC0415  not every part needs it, and it is large
-
-    from model.fcn import make_network  # noqa: PLC0415
-
-    torch.manual_seed(0)
-    return make_network(ModelConfig(), CLASSES).eval()
-
-
 def network_of_environment() -> FCN:
     """The network of the process that started this one."""
     run, bundle = (os.environ[f"{VARIABLE}_{name}"] for name in ("RUN", "BUNDLE"))
     return Subject(read_bundle(Path(bundle)), Run.open(Path(run)) if run else None, seeded=not run).network()
-
-
-def write_seeded(folder: Path) -> Bundle:
-    """Its bundle."""
-    from model.graph import to_onnx  # noqa: PLC0415  imports torch
-
-    labels = LabelMap.from_names([f"class {index}" for index in range(CLASSES)])
-    config = ModelConfig()
-    manifest = Manifest(
-        name=f"seeded-fcn{config.finest_stride}s",
-        labels=labels,
-        stride=32,
-        encoder=config.encoder,
-        upsampler=config.upsampler,
-        finest_stride=config.finest_stride,
-        model_sha256="",
-        scores={},
-        provenance={},
-        created="2026-01-01T00:00:00+00:00",
-    )
-    return write_bundle(folder, to_onnx(seeded_network()), manifest)
 
 
 @contextmanager
@@ -123,7 +85,9 @@ def _open(chosen: argparse.Namespace, place: Path) -> Subject:
     if chosen.run is None and chosen.bundle is not None:
         return Subject(read_bundle(chosen.bundle))
     if chosen.run is None:
-        return Subject(read_bundle(chosen.seeded) if chosen.seeded else write_seeded(place / "bundle"), seeded=True)
+        if chosen.exported is None:
+            export(place, [SEEDED])
+        return Subject(read_bundle((chosen.exported or place) / SEEDED), seeded=True)
     run, bundle = Run.open(chosen.run), read_bundle(chosen.bundle or chosen.run / "bundle")
     which = _checkpoint(bundle)
     if bundle.manifest.provenance.get("checkpoint_sha256") != checkpoint_sha256(run.checkpoint(which)):
@@ -136,7 +100,3 @@ def _open(chosen: argparse.Namespace, place: Path) -> Subject:
 
 def _checkpoint(bundle: Bundle) -> str:
     return str(bundle.manifest.provenance.get("checkpoint", "best"))
-
-
-if __name__ == "__main__":
-    write_seeded(Path(sys.argv[1]))

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.network import THREADS, network_of_environment
+from benchmarks.network import network_of_environment
+from benchmarks.seeded import THREADS
 
 
 @bentoml.service(traffic={"timeout": 300})

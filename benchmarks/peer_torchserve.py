@@ -27,7 +27,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from torchvision import transforms
 
-from benchmarks.network import THREADS, network_of_environment
+from benchmarks.network import network_of_environment
+from benchmarks.seeded import THREADS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -147,8 +147,8 @@ def options(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--bundle", type=Path, help="its bundle, where that is not RUN/bundle")
     parser.add_argument("--quick", action="store_true", help="shorter, for a first look")
     parser.add_argument("--out", type=Path, help="folder whose performance.json, .md and .svg get the figures")
-    # The driver makes the bundle of the seeded network once for all parts.
-    parser.add_argument("--seeded", type=Path, help=argparse.SUPPRESS)
+    # Where the driver has exported the seeded networks once for all parts.
+    parser.add_argument("--exported", type=Path, help=argparse.SUPPRESS)
     return parser
 
 
@@ -166,5 +166,5 @@ def report(script: str, bundle: str, part: Part, out: Path | None) -> None:
 
 def run_of(script: str, bundle: str) -> dict[str, Any]:
     """What is run on what: this command line's."""
-    told = {"--out": "", "--seeded": "", "--run": "RUN", "--bundle": "BUNDLE"}
+    told = {"--out": "", "--exported": "", "--run": "RUN", "--bundle": "BUNDLE"}
     return circumstances(script, bundle, given(sys.argv[1:], told), LOAD)

@@ -27,8 +27,9 @@ from PIL import Image
 from benchmarks.clients import Plan
 from benchmarks.figures import Part, Row, Table, Target, digits
 from benchmarks.load import ABOVE_MS, WARM, draw, level, one_client
-from benchmarks.network import THREADS, subject
+from benchmarks.network import subject
 from benchmarks.performance_page import options, report
+from benchmarks.seeded import THREADS
 from benchmarks.server import serving, starting
 from model.runtime.predictor import Predictor
 from model.runtime.processors import usable_processors

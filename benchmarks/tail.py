@@ -14,22 +14,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import torch
 
 from benchmarks.figures import Part, Row, Table, Target
 from benchmarks.floors import MATRIX, copy_rate, peak
-from benchmarks.network import HEIGHT, THREADS, WIDTH
 from benchmarks.performance_page import options, report
-from benchmarks.tail_networks import ENCODER, UPSAMPLERS, name_of, subjects
+from benchmarks.seeded import HEIGHT, THREADS, WIDTH, export
+from benchmarks.tail_networks import ENCODER, UPSAMPLERS, name_of, needed, subjects
 from model.config import ModelConfig
-from model.encoders import make_encoder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.tail_networks import Forms
+    from model.config import UpsamplerName
     from model.runtime.bundle import Bundle
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -44,6 +46,11 @@ DENSE_RATIO: Final = 1.3
 SIDE: Final = 4096
 MEMORY_SHARE: Final = 0.25
 MEMORY: Final = "Peak resident memory of a process that labels one picture, over all scores at the picture's size."
+
+
+def measured(*, quick: bool) -> tuple[Sequence[int], Sequence[UpsamplerName]]:
+    """Numbers of classes and upsamplers, where none are asked for."""
+    return (CLASSES[:1], QUICK_UPSAMPLERS) if quick else (CLASSES, UPSAMPLERS)
 
 
 def measure(found: Forms, rounds: int) -> dict[str, list[float]]:
@@ -75,12 +82,9 @@ def peak_megabytes(bundle: Bundle, side: int) -> dict[str, float]:
     return found
 
 
-def head_multiplications(height: int, width: int) -> int:
+def head_multiplications(features: Sequence[tuple[int, ...]]) -> int:
     """Of the hidden layers of the score heads at strides 32, 16 and 8: 3x3 convolutions of the encoder's features."""
-    config = ModelConfig()
-    channels = make_encoder(config.encoder, "none").module.out_channels
-    pixels = (height * width // (1 << level) ** 2 * channels[level] for level in (3, 4, 5))
-    return 9 * config.head_channels * sum(pixels)
+    return 9 * ModelConfig().head_channels * sum(prod(shape) for shape in features)
 
 
 def part_of(times: dict[str, list[float]], facts: dict[str, Any]) -> Part:
@@ -88,15 +92,16 @@ def part_of(times: dict[str, list[float]], facts: dict[str, Any]) -> Part:
 
     Args:
         times: As ``measure`` gives them.
-        facts: ``classes``, ``size``, ``precision``, ``tail``, ``peak`` (multiplications a second), ``copy_rate``
-            (bytes a second), ``memory`` (of a process, by upsampler, with ``side`` and ``classes``).
+        facts: ``classes``, ``size``, ``features`` (shapes of the encoder's), ``precision``, ``tail``, ``peak``
+            (multiplications a second), ``copy_rate`` (bytes a second), ``memory`` (of a process, by upsampler, with
+            ``side`` and ``classes``).
     """
     medians = {name: statistics.median(values) for name, values in times.items()}
     base = medians[ENCODER]
     rows = [Row.of(name, values, medians[name] / base) for name, values in times.items()]
     targets, notes = [], []
     height, width = facts["size"]
-    heads = head_multiplications(height, width)
+    heads = head_multiplications(facts["features"])
     for classes in facts["classes"]:
         for name in (name_of(upsampler, classes) for upsampler in UPSAMPLERS[:2]):
             if name not in medians:
@@ -163,15 +168,17 @@ def main() -> None:
     )
     parser.add_argument("--classes", type=int, nargs="+", choices=CLASSES, help="both, or 11 with --quick")
     chosen = parser.parse_args()
-    torch.set_num_threads(THREADS)
     image = np.random.default_rng(0).integers(0, 256, (1, *chosen.size, 3), dtype=np.uint8)
-    classes = chosen.classes or (CLASSES[:1] if chosen.quick else CLASSES)
-    with tempfile.TemporaryDirectory() as folder:
-        upsamplers = QUICK_UPSAMPLERS if chosen.quick else UPSAMPLERS
-        found = subjects(image, classes, upsamplers, Path(folder), graphs=not chosen.quick)
+    classes = chosen.classes or measured(quick=chosen.quick)[0]
+    upsamplers = measured(quick=chosen.quick)[1]
+    with tempfile.TemporaryDirectory() as place:
+        if chosen.exported is None:
+            export(Path(place), needed(classes, upsamplers))
+        found = subjects(image, classes, upsamplers, chosen.exported or Path(place), graphs=not chosen.quick)
         facts = {
             "classes": list(classes),
             "size": list(chosen.size),
+            "features": found.features,
             "precision": found.engine.precision,
             "tail": found.engine.tail,
             "peak": peak(found.engine),

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from multiprocessing import get_context
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import torch
-
-from benchmarks.engines import ours
-from benchmarks.network import THREADS
-from data.labels import LabelMap
-from model.config import ModelConfig
-from model.fcn import make_network
-from model.graph import to_onnx
-from model.runtime.bundle import Manifest, read_bundle, write_bundle
-from model.runtime.engine import INPUT
+from benchmarks import seeded
+from benchmarks.own_engine import ours
+from model.runtime.bundle import read_bundle
 from model.runtime.openvino_engine import OpenVinoEngine
 from model.runtime.trunk import cut
 
@@ -28,7 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from model.config import UpsamplerName
-    from model.fcn import FCN
     from model.runtime.bundle import Bundle
 
     Forms = dict[str, Callable[[], object]]
@@ -37,46 +27,10 @@ ENCODER: Final = "encoder alone"
 UPSAMPLERS: Final[tuple[UpsamplerName, ...]] = ("bilinear", "learned", "learned-dense")
 
 
-def network_of(upsampler: UpsamplerName, classes: int) -> FCN:
-    """A seeded FCN-8s; every head at work, which at the start of a training the finer ones are not."""
-    torch.manual_seed(0)
-    network = make_network(ModelConfig(upsampler=upsampler, encoder_weights="none"), classes).eval()
-    for head in network.decoder.score_heads:
-        torch.nn.init.normal_(list(head.parameters())[-2], std=0.05)
-    return network
-
-
-def write_network(upsampler: UpsamplerName, classes: int, folder: Path) -> None:
-    """Write its bundle."""
-    labels = LabelMap.from_names([str(index) for index in range(classes)])
-    manifest = Manifest("tail", labels, 32, "seeded", upsampler, 8, "", {}, {}, "2026-01-01T00:00:00+00:00")
-    write_bundle(folder, to_onnx(network_of(upsampler, classes)), manifest)
-
-
-class Features(torch.nn.Module):
-    """The encoder with its normalisation: a picture (N, H, W, 3) to the features that score heads take."""
-
-    def __init__(self, network: FCN) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """Features of strides 8, 16 and 32."""
-        network = self.network
-        normalised = (image.permute(0, 3, 1, 2).to(network.mean.dtype) - network.mean) / network.std
-        features: list[torch.Tensor] = network.encoder(normalised)[3:]
-        return features
-
-
-def write_encoder(image: np.ndarray, path: Path) -> None:
-    """Write the encoder that all networks have, for pictures of one size."""
-    network = network_of("bilinear", 2)
-    torch.onnx.export(Features(network).eval(), (torch.from_numpy(image),), path, dynamo=True, verbose=False)
-
-
-def encoder_form(path: Path, engine: OpenVinoEngine, image: np.ndarray) -> Callable[[], object]:
-    """The encoder in the engine that runs the whole, with its settings."""
-    request = engine.compile(engine.read(path)).create_infer_request()
+def compiled_form(network: Any, engine: OpenVinoEngine, image: np.ndarray) -> Callable[[], object]:  # noqa: ANN401 - openvino.Model
+    """A part of a network, compiled for the picture's size as the engine that runs the whole does."""
+    network.reshape({0: list(image.shape)})
+    request = engine.compile(network).create_infer_request()
     return lambda: request.infer({0: image}, share_inputs=True, share_outputs=True)
 
 
@@ -88,44 +42,42 @@ class Subjects:
         forms: Everything that is timed, by name.
         bundles: Of the whole networks, by upsampler and classes.
         engine: One of the engines.
+        features: Shapes (N, C, h, w) of what the encoder gives to the score heads.
     """
 
     forms: Forms
     bundles: dict[tuple[str, int], Bundle]
     engine: OpenVinoEngine
+    features: list[tuple[int, ...]]
+
+
+def needed(classes: Sequence[int], upsamplers: Sequence[UpsamplerName]) -> list[str]:
+    """Names of what ``subjects`` reads, for ``seeded.export``."""
+    return [seeded.ENCODER, *(seeded.name_of(upsampler, count) for count, upsampler in product(classes, upsamplers))]
 
 
 def subjects(
     image: np.ndarray, classes: Sequence[int], upsamplers: Sequence[UpsamplerName], folder: Path, *, graphs: bool
 ) -> Subjects:
-    """Export every network and open it, and again to be run to the end of its graph where ``graphs`` asks for it."""
-    # In processes of their own, as an exporter is busy for a quarter of a minute with one network; forked from one that
-    # has imported torch.
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(THREADS, context) as exporters:
-        exporting = [exporters.submit(write_encoder, image, folder / "encoder.onnx")]
-        for count, upsampler in product(classes, upsamplers):
-            exporting.append(exporters.submit(write_network, upsampler, count, folder / f"{upsampler}-{count}"))
-        for one in exporting:
-            one.result()
+    """Open every network of a folder, and again to be run to the end of its graph where ``graphs`` asks for it."""
     bundles: dict[tuple[str, int], Bundle] = {}
     forms: Forms = {}
     config = ours("auto")
-    for count in classes:
-        for upsampler in upsamplers:
-            bundle = read_bundle(folder / f"{upsampler}-{count}")
-            bundles[upsampler, count] = bundle
-            engine = OpenVinoEngine(bundle, config)
-            if not forms:
-                forms[ENCODER] = encoder_form(folder / "encoder.onnx", engine, image)
-            forms[name_of(upsampler, count)] = lambda engine=engine: engine.run(image)
-            if engine.tail == "fused" and upsampler == "learned":
-                forms[f"{name_of(upsampler, count)}, up to the last step"] = trunk_form(engine, image)
-            if graphs:
-                graph = OpenVinoEngine(bundle, config, fused=False)
-                forms[in_graph(upsampler, count)] = lambda graph=graph: graph.run(image)
-    return Subjects(forms, bundles, engine)
+    for count, upsampler in product(classes, upsamplers):
+        bundle = read_bundle(folder / seeded.name_of(upsampler, count))
+        bundles[upsampler, count] = bundle
+        engine = OpenVinoEngine(bundle, config)
+        if not forms:
+            encoder = engine.read(seeded.encoder_path(folder))
+            forms[ENCODER] = compiled_form(encoder, engine, image)
+            features = [tuple(output.shape) for output in encoder.outputs]
+        forms[name_of(upsampler, count)] = lambda engine=engine: engine.run(image)
+        if engine.tail == "fused" and upsampler == "learned":
+            forms[f"{name_of(upsampler, count)}, up to the last step"] = trunk_form(engine, image)
+        if graphs:
+            graph = OpenVinoEngine(bundle, config, fused=False)
+            forms[in_graph(upsampler, count)] = lambda graph=graph: graph.run(image)
+    return Subjects(forms, bundles, engine, features)
 
 
 def trunk_form(engine: OpenVinoEngine, image: np.ndarray) -> Callable[[], object]:
@@ -133,9 +85,7 @@ def trunk_form(engine: OpenVinoEngine, image: np.ndarray) -> Callable[[], object
     found = cut(engine.network())
     if found is None:
         raise RuntimeError("the engine has a fused tail for a network that cannot be cut")
-    found.network.reshape({INPUT: list(image.shape)})
-    request = engine.compile(found.network).create_infer_request()
-    return lambda: request.infer({INPUT: image}, share_inputs=True, share_outputs=True)
+    return compiled_form(found.network, engine, image)
 
 
 def name_of(upsampler: str, classes: int) -> str:

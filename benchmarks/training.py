@@ -141,6 +141,7 @@ def draw_files(root: Path, count: int, image_size: tuple[int, int], seed: int = 
 def process() -> Iterator[Apart]:
     """A new process that calls functions while the block runs: it imports torch once."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as only:
+        only.submit(os.getpid)  # it starts now, beside others that do
         yield lambda work, *arguments: only.submit(work, *arguments).result()
 
 
@@ -278,12 +279,11 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     os.environ.pop("OMP_NUM_THREADS", None)  # of processes to come: both set their threads themselves
     size = QUICK if chosen.quick else Size()
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, process() as ours, process() as theirs:
         root = Path(place) / "data"
         draw_files(root, size.pictures, size.image_size)
         config = recipe(root)
-        with process() as ours, process() as theirs:
-            found = measure(root, config, size, ours, theirs, lambda text: print(text, flush=True))
+        found = measure(root, config, size, ours, theirs, lambda text: print(text, flush=True))
     name = f"FCN-{config.model.finest_stride}s, {config.model.encoder}, {config.model.encoder_weights} weights"
     report("training", name, part_of(found), chosen.out)
 
