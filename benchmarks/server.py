@@ -35,7 +35,7 @@ class Server:
     Attributes:
         url: Where it answers.
         top: The process that was started.
-        ready_seconds: From its start until it was ready, to a fifth of a second.
+        ready_seconds: From its start until it was ready, to a twentieth of a second.
     """
 
     url: str

@@ -38,7 +38,7 @@ def wait_until_ready(url: str, server: subprocess.Popen[bytes], seconds: float =
             with urllib.request.urlopen(f"{url}/readyz", timeout=2):
                 return
         except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
+            time.sleep(0.05)
     sys.exit(f"the server was not ready after {seconds:.0f} s; see its log")
 
 
