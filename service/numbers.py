@@ -25,6 +25,9 @@ _KEY: Final = b'"data"'
 _MOST_KEYS: Final = 1000
 _OPENING: Final = re.compile(rb"\s{0,64}:\s{0,64}(?=\[)")
 _WHOLE_NUMBERS: Final = re.compile(rb"[\d,\[\]\s]*")
+_BLANKS: Final = b" \t\n\r\v\f"
+_ANY_DIGIT: Final = bytes.maketrans(b"123456789", b"0" * 9)
+_NEVER_BESIDE: Final = (b"0[", b"]0", b"][", b"[,", b",]")
 _NO_BRACKETS: Final = bytes.maketrans(b"[]", b"  ")
 _TEXTS: Final = [str(value) for value in range(256)]
 
@@ -37,7 +40,8 @@ def set_apart(text: bytes) -> tuple[bytes, dict[str, bytes]]:
 
     Returns:
         The document with a word in the place of every such array, and the arrays' own text by these words. Nobody
-        can guess them, so no text of the client's is taken for one.
+        can guess them, so no text of the client's is taken for one. What is no such array, or is malformed, stays
+        where it stands: the parser tells what is wrong with it.
 
     Raises:
         ServiceError: 400, the key stands there more often than any request needs.
@@ -57,19 +61,37 @@ def set_apart(text: bytes) -> tuple[bytes, dict[str, bytes]]:
         if opening is None or text[place - 1 : place] == b"\\":
             place += len(_KEY)
             continue
-        start = end = opening.end()
-        while (piece := _WHOLE_NUMBERS.match(text, end, end + _PIECE)) and piece.end() > end:
-            end = piece.end()
-        # What follows an array begins with a comma, a brace or white space; the last bracket is its own.
-        end = text.rfind(b"]", start, end) + 1
+        start = opening.end()
+        end = _array_end(text, start)
         if end > start:
             word = f"{secret}-{len(arrays)}"
             arrays[word] = text[start:end]
             rest += [text[done:start], b'"', word.encode(), b'"']
             done = end
-        place = max(start, end)
+        place = end
     rest.append(text[done:])
     return b"".join(rest), arrays
+
+
+def _array_end(text: bytes, start: int) -> int:
+    """Where the array of whole numbers ends that begins here; ``start`` where there is none, or it is malformed."""
+    depth, end, before = 0, start, b""
+    while (piece := _WHOLE_NUMBERS.match(text, end, end + _PIECE)) and piece.end() > end:
+        kinds = before + piece[0].translate(_ANY_DIGIT, _BLANKS)
+        # A flat array has no bracket between its ends, and is spared the search.
+        if (b"[" in kinds or b"]" in kinds) and any(pair in kinds for pair in _NEVER_BESIDE):
+            return start
+        brackets = np.frombuffer(kinds[len(before) :].translate(None, b"0,"), dtype=np.uint8)
+        if brackets.size:
+            # The code of "[" is 91 and that of "]" is 93.
+            depths = depth + np.cumsum((92 - brackets).view(np.int8), dtype=np.int64)
+            if (end > start and depth == 0) or depths[:-1].min(initial=1) < 1:
+                return start
+            depth = int(depths[-1])
+        before = kinds[-1:]
+        end = piece.end()
+    # What follows an array begins with a comma, a brace or white space; the last bracket is its own.
+    return start if depth else text.rfind(b"]", start, end) + 1
 
 
 def read_numbers(text: bytes, count: int) -> NDArray[np.uint8]:

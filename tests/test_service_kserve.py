@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 import struct
 
 import httpx
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 import tritonclient.http.aio as asynchronous
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 from starlette.testclient import TestClient
@@ -365,3 +366,75 @@ def test_keys_within_texts_are_no_arrays():
     document, arrays = set_apart(text)
     assert (document, arrays) == (text, {})
     assert json.loads(document)["data"] == 5
+
+
+def sent(local, shape, data):
+    body = b'{"inputs":[{"name":"image","datatype":"UINT8","shape":' + shape + b',"data":' + data + b"}]}"
+    return local.post(f"/v2/models/{MODEL}/infer", content=body)
+
+
+@pytest.mark.parametrize("last", [b"-6", b"4.5", b"null", b"true", b'"6"'])
+@pytest.mark.parametrize("data", [b"[[[1,2,3],[4,5,%b]]]", b"[1,2,3,4,5,%b]", b"[[[1,2,3],[%b,4,5]]]"])
+def test_what_is_no_whole_number_is_named_however_deep_it_stands(local, data, last):
+    response = sent(local, b"[1,2,3]", data % last)
+    assert response.status_code == 400
+    assert "something else than whole numbers" in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[1,2,3]]]]",
+        b"[[1],[2,[3]",
+        b"[1,2,3],",
+        b"[1],[2,3]",
+        b"[1][2,3]",
+        b"[1,2],3",
+        b"[1[,2,3]]",
+        b"[1,2,3[]]",
+        b"[1,2,3,]",
+        b"[[1,2],3]]",
+        b"[[[1,2,3]",
+        b"]1,2,3[",
+        b"[1 2,3]",
+        b"[" * 3000 + b"1,2,3" + b"]" * 2999,
+    ],
+)
+def test_what_is_no_json_is_never_taken_for_an_array(local, data):
+    with pytest.raises((ValueError, RecursionError)):
+        json.loads(b'{"data":' + data + b"}")
+    assert sent(local, b"[1,1,3]", data).status_code == 400
+
+
+@given(st.text("[]1 ,", max_size=12), st.integers(1, 5))
+@example("1,]", 3)
+@example("[1,2[]]]", 2)
+def test_what_the_parser_refuses_is_not_taken_for_an_array_either(inner, piece):
+    import service.numbers
+
+    def taken():
+        text, arrays = set_apart(document)
+        json.loads(text)
+        for array in arrays.values():
+            read_numbers(array, len(re.findall(rb"\d+", array)))
+
+    document = b'{"data":[' + inner.encode() + b"}"
+    before, service.numbers._PIECE = service.numbers._PIECE, piece
+    try:
+        json.loads(document)
+    except ValueError:
+        with pytest.raises((ValueError, ServiceError)):
+            taken()
+    else:
+        assert set_apart(document)[1]
+    finally:
+        service.numbers._PIECE = before
+
+
+@pytest.mark.parametrize("indent", [None, 2, 9])
+def test_an_array_is_read_however_it_is_laid_out(local, picture, picture_labels, indent):
+    document = {"inputs": [{"data": picture.tolist(), "name": "image", "datatype": "UINT8", "shape": [50, 70, 3]}]}
+    text = json.dumps(document, indent=indent).encode()
+    assert len(set_apart(text)[1]) == 1
+    response = local.post(f"/v2/models/{MODEL}/infer", content=text)
+    assert response.json()["outputs"][0]["data"] == picture_labels.ravel().tolist()
