@@ -101,7 +101,8 @@ def _shape(shape: object) -> tuple[tuple[int, ...], int]:
     if (
         not isinstance(shape, list)
         or not 1 <= len(shape) <= 4
-        or not all(isinstance(side, int) and 0 < side < 2**31 for side in shape)
+        # True is an int of Python's, and no number of JSON's.
+        or not all(type(side) is int and 0 < side < 2**31 for side in shape)
     ):
         raise _invalid(f"The input has the shape {_shown(shape)}.", _SHAPES)
     return tuple(shape), prod(shape)

@@ -228,6 +228,8 @@ def binary(size, **fields):
         (one(shape=[-1, 2, -2, 3]), {}),
         (one(shape=[1, 2.0, 2, 3]), {}),
         (one(shape=[1, "2", 2, 3]), {}),
+        (one(shape=[True, 2, 2, 3]), {}),
+        (one(shape=[True, True, 3], data=[7] * 3), {}),
         (one(shape=[1, 1, 2, 2, 3]), {}),
         (one(shape=[10**30, 2, 2, 3]), {}),
         (one(data=[7] * 11), {}),
