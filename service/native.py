@@ -15,13 +15,15 @@ from fastapi import FastAPI, Request  # noqa: TC002 - FastAPI reads the types of
 from starlette.responses import JSONResponse, Response
 
 from service.bodies import PICTURE_FORM
-from service.errors import ServiceError
+from service.errors import ServiceError, invalid_option
 from service.form import PICTURE_FIELD
-from service.options import SegmentOptions, read_options
+from service.options import SegmentOptions, merged, query_parameters, read_options
 from service.schema import SegmentAnswer
 from service.upload import take_apart
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from service.pipeline import Answer, Pipeline, Watch
     from service.station import Station
 
@@ -40,6 +42,8 @@ def add_native(app: FastAPI, station: Station, faults: dict[int | str, dict[str,
         faults: Answers of a request that fails, for the OpenAPI document.
     """
     schema = _schema()
+    parameters = query_parameters()
+    without_format = [parameter for parameter in parameters if parameter["name"] != "format"]
 
     @app.get(SCHEMA_PATH, summary="What BentoML's clients can call")
     async def described() -> JSONResponse:
@@ -50,12 +54,14 @@ def add_native(app: FastAPI, station: Station, faults: dict[int | str, dict[str,
         summary="BentoML's client: the answer as a file",
         response_class=Response,
         responses=faults,
-        openapi_extra=PICTURE_FORM,
+        openapi_extra={"parameters": parameters, **PICTURE_FORM},
     )
     async def segment(request: Request) -> Response:
         content_type = request.headers.get("content-type", "")
+        query = request.query_params.multi_items()
+        station.pipeline().check(query)
         return await station.respond(
-            request, lambda pipeline, body, watch: _as_file(_answer(pipeline, content_type, body, None, watch))
+            request, lambda pipeline, body, watch: _as_file(_answer(pipeline, content_type, body, query, None, watch))
         )
 
     @app.post(
@@ -63,16 +69,25 @@ def add_native(app: FastAPI, station: Station, faults: dict[int | str, dict[str,
         summary="BentoML's client: JSON",
         response_model=SegmentAnswer,
         responses=faults,
-        openapi_extra=PICTURE_FORM,
+        openapi_extra={"parameters": without_format, **PICTURE_FORM},
     )
     async def segment_json(request: Request) -> Response:
         content_type = request.headers.get("content-type", "")
+        query = request.query_params.multi_items()
+        station.pipeline().check(_in_form(query, "json"))
         return await station.respond(
-            request, lambda pipeline, body, watch: _answer(pipeline, content_type, body, "json", watch)
+            request, lambda pipeline, body, watch: _answer(pipeline, content_type, body, query, "json", watch)
         )
 
 
-def _answer(pipeline: Pipeline, content_type: str, body: bytes, form: str | None, watch: Watch) -> Answer:
+def _answer(
+    pipeline: Pipeline,
+    content_type: str,
+    body: bytes,
+    query: Sequence[tuple[str, str]],
+    form: str | None,
+    watch: Watch,
+) -> Answer:
     """Answer in a form, or in the one that the client asks for."""
     with watch.stage("decode"):
         if content_type.lower().startswith("application/x-www-form-urlencoded") and body.startswith(b"image="):
@@ -81,11 +96,21 @@ def _answer(pipeline: Pipeline, content_type: str, body: bytes, form: str | None
                 400, "image_is_text", "The field 'image' holds text. Addresses are never fetched.", _HINT
             )
         upload = take_apart(content_type, body)
-        given = [(name, text) for name, value in upload.options for text in _texts(value)]
-        if form is not None:
-            given.append(("format", form))
-        options = read_options(given)
+        fields = [(name, text) for name, value in upload.options for text in _texts(value)]
+        options = read_options(_in_form(merged(query, fields), form))
     return pipeline.answer(upload.picture, options, watch)
+
+
+def _in_form(given: Sequence[tuple[str, str]], form: str | None) -> list[tuple[str, str]]:
+    """Options with the form of the answer, where the route and not the client decides on it."""
+    if form is None:
+        return list(given)
+    if any(name == "format" for name, _ in given):
+        raise invalid_option(
+            ["'format' is not an option of /segment_json, which answers in JSON"],
+            "Leave it away, or POST to /segment with it.",
+        )
+    return [*given, ("format", form)]
 
 
 def _texts(field: str) -> list[str]:
@@ -96,8 +121,9 @@ def _texts(field: str) -> list[str]:
         return [field]
     if value is None:
         return []
-    if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
-        return value
+    # Ids of classes are numbers; true is an int of Python's, and no id.
+    if isinstance(value, list) and all(type(entry) in (str, int) for entry in value):
+        return [str(entry) for entry in value]
     return [value] if isinstance(value, str) else [field]
 
 

@@ -103,6 +103,45 @@ def test_the_client_tells_what_is_wrong_with_a_picture(client, tmp_path, content
         assert caught.value.error_code == status
 
 
+@pytest.mark.parametrize("classes", [[1, 3], ["red", 3], ["1", "blue"], "1,3"])
+def test_the_client_names_classes_by_id_or_by_name(client, photo, classes):
+    answer = client.segment_json(image=photo, classes=classes)
+    assert [entry["name"] for entry in answer["classes"]] == ["red", "blue"]
+    with Image.open(client.segment(image=photo, format="label", classes=classes)) as labels:
+        assert set(np.unique(labels)) == {1, 3, 255}
+
+
+def test_one_class_can_be_named_by_its_id_alone(client, photo):
+    assert [entry["name"] for entry in client.segment_json(image=photo, classes=2)["classes"]] == ["green"]
+
+
+@pytest.mark.parametrize("classes", [[True], [1.5], [None], [[1]], [7], [-1]])
+def test_what_is_no_class_is_refused_by_name(client, photo, classes):
+    with pytest.raises(BentoMLException, match="'classes' has"):
+        client.segment_json(image=photo, classes=classes)
+
+
+@pytest.mark.parametrize("place", ["data", "params"])
+def test_the_route_that_answers_in_json_takes_no_other_form(served, photo, place):
+    files = {"image": photo.read_bytes()}
+    refused = httpx.post(f"{served}/segment_json", files=files, timeout=30, **{place: {"format": "png"}})
+    assert refused.status_code == 422
+    assert "'format' is not an option of /segment_json" in refused.json()["error"]["message"]
+
+
+def test_options_in_the_query_count_here_too_and_those_of_the_form_win(served, photo, picture_labels):
+    def ask(path, **form):
+        return httpx.post(served + path, files={"image": photo.read_bytes()}, data=form, timeout=30)
+
+    labels = Image.open(io.BytesIO(ask("/segment?format=overlay&classes=red", format="label").content))
+    np.testing.assert_array_equal(np.asarray(labels), np.where(picture_labels == 1, 1, 255))
+    assert "rle" not in ask("/segment_json?masks=none").json()["classes"][0]
+    for path in ("/segment", "/segment_json"):
+        refused = ask(f"{path}?bogus=1")
+        assert refused.status_code == 422
+        assert "'bogus' is not an option" in refused.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     "options", [{"opacity": 7}, {"format": "gif"}, {"format": ["png", "json"]}, {"opacity": {"a": 1}}]
 )
