@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Match
 
 from data.errors import ImageError
 from service import metrics
@@ -82,6 +83,7 @@ def create_app(station: Station) -> FastAPI:
         title="FCN segmenter",
         version="1",
         description=_DESCRIPTION,
+        openapi_url=None,  # FastAPI's own route of it has no name in log and metrics
         docs_url=None,  # FastAPI's pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
@@ -108,7 +110,16 @@ def create_app(station: Station) -> FastAPI:
 async def _tell(request: Request, error: Exception) -> JSONResponse:
     fault = as_service_error(error)
     request.scope[ERROR_CODE] = fault.code
+    if fault.status == 405:
+        fault.headers["Allow"] = ", ".join(sorted(_methods(request)))
     return error_response(fault, request.scope["path"])
+
+
+def _methods(request: Request) -> set[str]:
+    """What a request's path answers: several routes may share it, of which Starlette names the first alone."""
+    matching = (route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE)
+    methods = {method for route in matching for method in getattr(route, "methods", ())}
+    return methods | {"HEAD"} if "GET" in methods else methods  # which the guard makes a GET
 
 
 def _add_segment(app: FastAPI, station: Station) -> None:
@@ -172,6 +183,7 @@ def _add_probes(app: FastAPI, station: Station) -> None:
 
 
 def _add_document(app: FastAPI) -> None:
+    @app.get("/openapi.json", include_in_schema=False)
     @app.get("/docs.json", include_in_schema=False)
-    async def docs() -> JSONResponse:
+    async def document() -> JSONResponse:
         return JSONResponse(app.openapi())

@@ -253,6 +253,13 @@ def test_metrics_count_by_route_and_never_by_path(client, picture):
     assert "fcn_requests_in_progress 0.0" in text
 
 
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs.json"])
+def test_the_documents_are_logged_by_their_own_names(client, path, caplog):
+    with caplog.at_level("INFO", logger="bentoml.fcn"):
+        client.get(path)
+    assert f" route={path} " in caplog.text
+
+
 def test_the_openapi_document_describes_bodies_answers_and_faults(client):
     document = client.get("/openapi.json").json()
     operation = document["paths"]["/v1/segment"]["post"]

@@ -201,6 +201,22 @@ def test_another_method_is_a_405_that_names_the_right_one(client, method):
 
 
 @pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/", "GET, HEAD, POST"),
+        ("/huggingface", "POST"),
+        ("/v1/model", "GET, HEAD"),
+        ("/ui/page.css", "GET, HEAD"),
+        ("/openapi.json", "GET, HEAD"),
+    ],
+)
+def test_every_method_of_a_path_is_named_whatever_route_it_belongs_to(client, path, allowed):
+    response = client.delete(path)
+    check_fault(response, 405, "method_not_allowed")
+    assert response.headers["allow"] == allowed
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "/v1",
