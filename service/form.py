@@ -15,8 +15,13 @@ MAX_PARTS: Final = 32
 MAX_OPTION_BYTES: Final = 4096
 MAX_FILENAME: Final = 255
 
-CURL: Final = "For example: curl -F image=@picture.jpg URL/v1/segment, or curl --data-binary @picture.jpg."
+CURL: Final = (
+    "For example: curl -F image=@picture.jpg URL/v1/segment, or curl --data-binary @picture.jpg URL/v1/segment."
+)
 """The hint for who sends no picture."""
+
+CURL_BATCH: Final = "For example: curl -F image=@first.jpg -F image=@second.jpg URL/v1/segment/batch."
+"""The same for who sends no batch of them."""
 
 
 @dataclass
@@ -28,7 +33,7 @@ class Part:
         name: Of the field.
         filename: As the client gave it, shortened, or None; it names nothing here.
         is_file: Whether it was sent as a file, and not as text.
-        data: The bytes.
+        data: The bytes; of a text in the place of a picture, which is refused, the first alone.
         complete: Whether its end was read.
     """
 
@@ -50,6 +55,7 @@ class _FormReader:
     def __init__(self, most_pictures: int | None) -> None:
         self._most_pictures = most_pictures
         self._most_parts = MAX_PARTS + (most_pictures or 0)
+        self.example = CURL if most_pictures is None else CURL_BATCH
         self.parts: list[Part] = []
         self.ended = False
         self._header_name = bytearray()
@@ -57,7 +63,7 @@ class _FormReader:
 
     def on_part_begin(self) -> None:
         if len(self.parts) == self._most_parts:
-            raise malformed(f"The form has more than {self._most_parts} fields.")
+            raise malformed(f"The form has more than {self._most_parts} fields.", self.example)
         self.parts.append(Part())
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -75,7 +81,7 @@ class _FormReader:
         part = self.parts[-1]
         _, options = parse_options_header(part.headers.get(b"content-disposition", b""))
         if b"name" not in options:
-            raise malformed("A field of the form has no name.")
+            raise malformed("A field of the form has no name.", self.example)
         part.name = options[b"name"].decode("utf-8", "replace")
         # A part without a file name is a file all the same when it says that it is not text (RFC 7578, 4.4).
         kind = part.headers.get(b"content-type", b"text/plain").lower()
@@ -94,9 +100,10 @@ class _FormReader:
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         part = self.parts[-1]
         if not part.is_file and len(part.data) + end - start > MAX_OPTION_BYTES:
+            if part.name == PICTURE_FIELD:
+                return
             raise malformed(
-                f"The text field {shown_name(part.name)} is longer than {MAX_OPTION_BYTES} bytes; "
-                "a picture must be sent as a file, with a filename."
+                f"The text field {shown_name(part.name)} is longer than {MAX_OPTION_BYTES} bytes.", self.example
             )
         part.data += data[start:end]
 
@@ -122,7 +129,7 @@ def read_form(content_type: str, body: bytes, most_pictures: int | None = None) 
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary", b"")
     if not boundary:
-        raise malformed("The Content-Type says multipart but names no boundary.")
+        raise malformed("The Content-Type says multipart but names no boundary.", reader.example)
     try:
         parser = MultipartParser(
             boundary,
@@ -140,9 +147,9 @@ def read_form(content_type: str, body: bytes, most_pictures: int | None = None) 
         parser.write(body)
         parser.finalize()
     except FormParserError:
-        raise malformed("The multipart form cannot be read.") from None
+        raise malformed("The multipart form cannot be read.", reader.example) from None
     if not reader.ended or not all(part.complete for part in reader.parts):
-        raise malformed("The multipart form ends before its closing boundary.")
+        raise malformed("The multipart form ends before its closing boundary.", reader.example)
     return reader.parts
 
 
@@ -151,6 +158,6 @@ def shown_name(text: str) -> str:
     return ascii(text[:40])
 
 
-def malformed(message: str) -> ServiceError:
-    """The fault of a form that cannot be read."""
-    return ServiceError(400, "malformed_form", message, f"Let your HTTP client build the form. {CURL}")
+def malformed(message: str, example: str) -> ServiceError:
+    """The fault of a form that cannot be read, with an example of one that can."""
+    return ServiceError(400, "malformed_form", message, f"Let your HTTP client build the form. {example}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from service.errors import ServiceError
-from service.form import CURL, PICTURE_FIELD, malformed, read_form, shown_name
+from service.form import CURL, CURL_BATCH, PICTURE_FIELD, malformed, read_form, shown_name
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -36,11 +36,13 @@ class SentFile:
         filename: As the client gave it, shortened, or None; it names nothing here.
         content: The bytes.
         is_file: Whether it was sent as a file, and not as text.
+        example: Of a request that holds a picture, for who sent none.
     """
 
     filename: str | None
     content: bytes
     is_file: bool
+    example: str
 
     def picture(self) -> bytes:
         """The bytes of the picture.
@@ -53,10 +55,10 @@ class SentFile:
                 400,
                 "image_is_text",
                 "The field 'image' holds text; the bytes of a picture were expected. Addresses are never fetched.",
-                CURL,
+                self.example,
             )
         if not self.content:
-            raise ServiceError(400, "missing_image", "The file in the field 'image' is empty.", CURL)
+            raise ServiceError(400, "missing_image", "The file in the field 'image' is empty.", self.example)
         return self.content
 
 
@@ -122,14 +124,16 @@ def take_apart_many(content_type: str, body: bytes, most: int) -> tuple[list[Sen
         ServiceError: 400, no form or a malformed one, no picture, or a file under another name; 413, too many.
     """
     if not content_type.strip().lower().startswith("multipart/"):
-        raise malformed("A batch is a form (multipart/form-data) with the file field 'image' once a picture.")
+        raise malformed(
+            "A batch is a form (multipart/form-data) with the file field 'image' once a picture.", CURL_BATCH
+        )
     parts = read_form(content_type, body, most)
-    return _pictures(parts), _options(parts)
+    return _pictures(parts, CURL_BATCH), _options(parts)
 
 
 def _from_form(content_type: str, body: bytes) -> Upload:
     parts = read_form(content_type, body)
-    pictures = _pictures(parts)
+    pictures = _pictures(parts, CURL)
     if len(pictures) > 1:
         raise ServiceError(
             400,
@@ -140,11 +144,14 @@ def _from_form(content_type: str, body: bytes) -> Upload:
     return Upload(pictures[0].picture(), _options(parts))
 
 
-def _pictures(parts: list[Part]) -> list[SentFile]:
-    pictures = [SentFile(part.filename, bytes(part.data), part.is_file) for part in parts if part.name == PICTURE_FIELD]
+def _pictures(parts: list[Part], example: str) -> list[SentFile]:
+    pictures = [
+        SentFile(part.filename, bytes(part.data), part.is_file, example) for part in parts if part.name == PICTURE_FIELD
+    ]
     if not pictures:
         found = ", ".join(shown_name(part.name) for part in parts[:5]) or "none"
-        raise ServiceError(400, "missing_image", f"The form has no file field 'image'; its fields are: {found}.", CURL)
+        message = f"The form has no file field 'image'; its fields are: {found}."
+        raise ServiceError(400, "missing_image", message, example)
     return pictures
 
 

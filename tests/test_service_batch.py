@@ -150,6 +150,23 @@ def test_what_is_wrong_with_all_of_it_fails_all_of_it(client, request_parts, sta
     error = response.json()["error"]
     assert set(error) == {"code", "message", "hint"}
     assert code in (None, error["code"])
+    assert "--data-binary" not in error["hint"], "which a batch refuses"
+
+
+@pytest.mark.parametrize(
+    "request_parts", [{"content": a_picture()}, {"files": sent(a_picture(), field="picture")}, {"files": sent(b"")}]
+)
+def test_who_sends_no_batch_is_shown_one(client, request_parts):
+    answer = client.post(BATCH, **request_parts).json()
+    error = answer[0]["error"] if isinstance(answer, list) else answer["error"]
+    assert "curl -F image=@first.jpg -F image=@second.jpg URL/v1/segment/batch" in error["hint"]
+
+
+def test_a_long_text_in_the_place_of_one_picture_fails_that_one(client):
+    text = base64.b64encode(bytes(50_000)).decode()
+    entries = entries_of(client.post(BATCH, files=sent(a_picture(), (None, text), a_picture())))
+    assert [entry["status"] for entry in entries] == [200, 400, 200]
+    assert entries[1]["error"]["code"] == "image_is_text"
 
 
 def test_a_batch_has_no_more_pictures_than_the_setting_says_and_the_card_tells_it(client):

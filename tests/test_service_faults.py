@@ -123,6 +123,11 @@ def test_a_body_that_cannot_be_used_is_told_why(client, body, status, code):
         (
             form((b'Content-Disposition: form-data; name="image"', b"x" * 5000)),
             "multipart/form-data; boundary=b",
+            "image_is_text",
+        ),
+        (
+            form((b'Content-Disposition: form-data; name="classes"', b"x" * 5000), (IMAGE_HEAD, PNG)),
+            "multipart/form-data; boundary=b",
             "malformed_form",
         ),
         (form((IMAGE_HEAD, b"")), "multipart/form-data; boundary=b", "missing_image"),
@@ -136,6 +141,12 @@ def test_a_body_that_cannot_be_used_is_told_why(client, body, status, code):
 )
 def test_a_malformed_form_is_a_400(client, body, content_type, code):
     check_fault(client.post("/v1/segment", content=body, headers={"content-type": content_type}), 400, code)
+
+
+def test_a_text_that_is_too_long_is_named_and_not_taken_for_a_picture(client):
+    response = client.post("/v1/segment", files={"image": ("x.png", PNG)}, data={"classes": "red," * 1500})
+    error = check_fault(response, 400, "malformed_form")
+    assert error["message"] == "The text field 'classes' is longer than 4096 bytes."
 
 
 def test_a_wrong_field_name_is_answered_with_the_right_one(client):
