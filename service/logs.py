@@ -25,6 +25,9 @@ FIELDS: Final = "fcn_fields"
 # BentoML gives its handlers to these, in the process above the workers and in each worker.
 _LOGGERS: Final = ("", "bentoml", "uvicorn.error", "circus")
 
+_FORM_PARSER: Final = "python_multipart"
+"""It warns of every malformed form with bytes of its body, which the answer tells without them."""
+
 
 class JsonFormatter(logging.Formatter):
     """A record as one line of JSON: time, level, logger, message or fields, trace and exception."""
@@ -54,9 +57,12 @@ class JsonFormatter(logging.Formatter):
 def configure(log_format: LogFormat) -> None:
     """Let every logger of this process write in a format; ``text`` leaves them as BentoML made them.
 
+    In either, no line holds what a client sent.
+
     Called when the application is imported: after BentoML has set up its logging, in the process above
     the workers and in each worker.
     """
+    logging.getLogger(_FORM_PARSER).setLevel(logging.ERROR)
     if log_format == "text":
         return
     formatter = JsonFormatter()

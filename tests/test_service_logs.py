@@ -53,6 +53,8 @@ def lines(tiny_bundle, tmp_path_factory):
     with serving_bundle(tiny_bundle, tmp_path_factory.mktemp("logs"), FCN_LOG_FORMAT="json") as running:
         headers = {"x-request-id": "job-7", "traceparent": f"00-{TRACE}-{SPAN}-01"}
         httpx.post(f"{running.url}/v1/segment", content=b"no picture", headers=headers, timeout=30)
+        form = {"content-type": "multipart/form-data; boundary=b", "x-request-id": "job-8"}
+        httpx.post(f"{running.url}/v1/segment", content=b"\x93no form", headers=form, timeout=30)
         httpx.request("BREW", f"{running.url}/a/path/of/my/own", timeout=30)
         with httpx.Client() as client:
             client.get(f"{running.url}/livez", headers={"Connection": "Upgrade", "Upgrade": "nonsense"}, timeout=30)
@@ -70,9 +72,15 @@ def test_a_request_is_told_with_all_that_is_known_of_it(lines):
     assert line["bytes_out"] > 50
     assert line["ms"] > 0
     assert (line["trace_id"], line["span_id"]) == (TRACE, SPAN)
-    others = [line for line in lines if line.get("id") not in {None, "job-7"}]
+    others = [line for line in lines if line.get("id") not in {None, "job-7", "job-8"}]
     assert others, "requests without a trace"
     assert all("trace_id" not in line for line in others)
+
+
+def test_a_malformed_form_makes_one_line_without_a_byte_of_it(lines):
+    (line,) = [line for line in lines if line.get("id") == "job-8"]
+    assert line["error"] == "malformed_form"
+    assert not [line for line in lines if line["logger"].startswith("python_multipart")]
 
 
 def test_lines_of_bentoml_and_uvicorn_have_the_same_form(lines):
