@@ -314,6 +314,41 @@ def test_a_photograph_taken_on_its_side_lies_under_its_own_classes(page, tmp_pat
         assert page.locator("#tip b").text_content() == TINY_LABELS.names[nearest]
 
 
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="3"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "orientation", "as_stored"),
+    [
+        ("WEBP", 2, np.fliplr),
+        ("WEBP", 3, lambda labels: np.rot90(labels, 2)),
+        ("WEBP", 4, np.flipud),
+        ("WEBP", 6, np.rot90),
+        ("WEBP", "XMP", lambda labels: np.rot90(labels, 2)),
+        ("JPEG", "XMP", lambda labels: np.rot90(labels, 2)),
+    ],
+)
+def test_a_picture_that_browsers_do_not_turn_lies_under_its_own_classes(page, tmp_path, kind, orientation, as_stored):
+    """Browsers follow no EXIF in WebP and no XMP anywhere; a square keeps its size, however it is turned."""
+    labels = LABELS[:, :60].copy()
+    labels[30:, 40:] = 3
+    stored = coloured(as_stored(labels))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    metadata = {"xmp": XMP} if orientation == "XMP" else {"exif": exif}
+    path = tmp_path / f"turned.{kind.lower()}"
+    exact = {"lossless": True} if kind == "WEBP" else {"quality": 95, "subsampling": 0}
+    path.write_bytes(as_bytes(stored, kind, **exact, **metadata))
+    choose(page, path)
+    np.testing.assert_allclose(canvas(page, "picture")[..., :3].astype(int), coloured(labels), atol=30)
+    for x, y in [(5, 5), (55, 5), (5, 55), (55, 55)]:
+        point_at(page, x, y, labels.shape)
+        assert page.locator("#tip b").text_content() == TINY_LABELS.names[labels[y, x]]
+
+
 @pytest.mark.parametrize("kind", ["TIFF", "PPM"])
 def test_a_picture_that_browsers_cannot_show_is_shown_as_the_service_sees_it(page, tmp_path, kind):
     path = tmp_path / f"scan.{kind.lower()}"

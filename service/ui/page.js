@@ -10,6 +10,7 @@ import { Fault, key, segment, stages } from "./service.js";
 
 const at = (id) => document.getElementById(id);
 const MAPS = { format: "json", masks: "none", maps: "true" };
+const HEAD_BYTES = 262_144; // metadata stand before a JPEG's pixels, in segments of up to 64 KB
 const HOPELESS = [400, 413, 415, 422]; // the same picture would get the same answer
 
 const result = new Result();
@@ -77,16 +78,29 @@ async function take(file, onDisk) {
   }
 }
 
-/** The picture, upright; null where the browser cannot read this kind of file (TIFF, PPM). */
+/** The picture, upright; null where the browser cannot read this kind of file (TIFF, PPM) or may not turn it upright. */
 async function asTheBrowserSees(file) {
   try {
+    if (await mayLieOtherwise(file)) return null;
     return await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch {
     return null;
   }
 }
 
-/** For what the browser cannot read or reads in another size: a cut-out of all classes is the picture itself. */
+/**
+ * Whether the file may hold an orientation that the service follows and browsers pass over: any in a WebP (told by
+ * its flags of EXIF and XMP: WebP container specification, chapter "Extended File Format"), in other files that of XMP.
+ * Half a turn leaves the size as it is, so the picture's shape does not tell.
+ */
+async function mayLieOtherwise(file) {
+  const head = await file.slice(0, HEAD_BYTES).arrayBuffer();
+  const letters = new TextDecoder("latin1").decode(head);
+  if (letters.startsWith("RIFF") && letters.slice(8, 16) === "WEBPVP8X") return (new Uint8Array(head)[20] & 0b1100) !== 0;
+  return /tiff:Orientation(="|>)[2-8]/.test(letters);
+}
+
+/** For what the browser cannot read, may not turn upright, or reads in another size: a cut-out of all classes is the picture itself. */
 async function asTheServiceSees(file, signal) {
   const response = await segment(file, { format: "rgba" }, signal, () => {});
   return createImageBitmap(await response.blob());
