@@ -377,6 +377,48 @@ def test_a_picture_larger_than_what_is_drawn_is_sent_whole_and_told_by_its_own_p
     assert "blue" in page.locator("#readout").text_content()
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("shape", [(5000, 1), (3000, 40), (40, 3000), (1, 5000)])
+def test_a_picture_of_extreme_shape_stays_within_the_window_and_tells_its_own_pixels(
+    open_window, site, tmp_path, shape, width
+):
+    page = open_window(width=width, height=800).open(site)
+    height, breadth = shape
+    tall, length = breadth < height, max(shape)
+    labels = np.where(np.indices(shape).max(axis=0) < length // 2, 1, 3).astype(np.uint8)
+    path = tmp_path / "strip.png"
+    path.write_bytes(as_bytes(coloured(labels)))
+    choose(page, path)
+    frame, drawn = page.locator("#frame").bounding_box(), page.locator("#picture").bounding_box()
+    # Room for the words and the button of a wait, and no more than the window.
+    assert 144 <= frame["height"] <= 0.76 * 800 + 1
+    assert 144 <= frame["width"] <= width
+    for side, start in (("width", "x"), ("height", "y")):
+        assert drawn[side] >= 32
+        assert frame[start] <= drawn[start]
+        assert drawn[start] + drawn[side] <= frame[start] + frame[side] + 0.1
+    # Where the picture is, whatever its frame: three quarters along it, in its middle across.
+    page.mouse.move(
+        drawn["x"] + (0.5 if tall else 0.75) * drawn["width"],
+        drawn["y"] + (0.75 if tall else 0.5) * drawn["height"],
+    )
+    assert page.locator("#tip b").text_content() == "blue"
+    x, y = map(int, page.locator("#readout").text_content().partition(" at ")[2].split(", "))
+    assert abs(max(x, y) - 0.75 * length) < 0.01 * length
+    assert min(x, y) == min(shape) // 2
+    page.mouse.down()
+    cross = page.locator("#crosshair").bounding_box()
+    for side, start, told, size in (("width", "x", x, breadth), ("height", "y", y, height)):
+        middle = drawn[start] + (told + 0.5) / size * drawn[side]
+        assert abs(cross[start] + cross[side] / 2 - middle) < 1
+    page.mouse.move(  # beside it
+        frame["x"] + (2 if tall else frame["width"] / 2),
+        frame["y"] + (frame["height"] / 2 if tall else 2),
+    )
+    nearest = page.locator("#readout").text_content().partition(" at ")[2].split(", ")
+    assert nearest[0 if tall else 1] == "0"
+
+
 def test_a_transparent_picture_lies_on_white_as_the_service_sees_it(page, tmp_path):
     clear = np.zeros((40, 40, 4), dtype=np.uint8)
     clear[:20] = (235, 18, 18, 255)

@@ -123,6 +123,7 @@ export class Stage {
     return size;
   }
 
+  /** The pixel under the pointer; beside a picture that does not fill the frame its nearest one, as thin ones are hard to hit. */
   #under(event) {
     if (!this.maps) return null;
     const box = this.picture.getBoundingClientRect();
