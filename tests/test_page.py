@@ -267,6 +267,38 @@ def test_the_view_of_confidence_is_the_services_own_and_so_is_its_shell_line(pag
     assert page.locator("#opacity").is_enabled()
 
 
+def test_without_a_class_neither_confidence_nor_cut_out_is_offered_and_the_page_says_why(page, photo):
+    choose(page, photo)
+    confidence, cut_out = (page.locator(f"[data-format={form}]") for form in ("confidence", "rgba"))
+    why = page.get_by_text("No class is shown")
+    assert not why.is_visible()
+    page.get_by_role("button", name="None").click()
+    assert confidence.is_disabled()
+    assert cut_out.is_disabled()
+    assert why.is_visible()
+    assert "format=overlay&opacity=0" in page.locator("#command").text_content()  # the picture, as on screen
+    assert page.locator("#copy").is_enabled()
+    page.get_by_role("radio", name="Confidence").check()
+    settled(page)
+    assert not canvas(page, "overlay")[..., :3].any()
+    assert page.locator("#command").text_content().startswith("# Show a class")
+    assert page.locator("#copy").is_disabled()
+    page.get_by_role("button", name="only blue").click()
+    assert not why.is_visible()
+    assert "format=confidence&classes=blue" in page.locator("#command").text_content()
+    for button in (confidence, cut_out, page.locator("#copy")):
+        assert button.is_enabled()
+
+
+def test_a_download_that_ends_does_not_offer_what_has_gone_meanwhile(page, photo):
+    choose(page, photo)
+    none = "document.getElementById('none').click()"
+    with page.expect_download():
+        page.evaluate(f"document.querySelector('[data-format=confidence]').click(), {none}")
+    settled(page)
+    assert page.locator("[data-format=confidence]").is_disabled()
+
+
 def test_the_shell_line_is_copied(open_window, site, photo):
     page = open_window(permissions=("clipboard-read", "clipboard-write")).open(site)
     choose(page, photo)

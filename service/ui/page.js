@@ -186,7 +186,7 @@ async function download(button) {
   } catch (error) {
     tell(error, () => (hideFault(), download(button)));
   } finally {
-    button.disabled = false;
+    button.disabled = !result.offers(format); // the last class may have been hidden meanwhile
   }
 }
 

@@ -9,6 +9,7 @@ import { Stage } from "./stage.js";
 const at = (id) => document.getElementById(id);
 const ENDINGS = { png: "-labels.png", overlay: "-overlay.png", confidence: "-confidence.png", rgba: "-cutout.png", json: ".json" };
 const SELECTIVE = ["overlay", "confidence", "rgba"]; // of these a person wants the classes that are shown
+const OF_CLASSES = ["confidence", "rgba"]; // of no class there is none, and no option that asks for it
 const VIEWS = () => document.getElementsByName("view");
 
 function duration(milliseconds) {
@@ -77,6 +78,11 @@ export class Result {
     return options;
   }
 
+  /** Whether the service can give what is on screen in this form. */
+  offers(format) {
+    return this.#shown.size > 0 || !OF_CLASSES.includes(format);
+  }
+
   /** The name of a file for an answer of this form. */
   fileName(format) {
     return stem(this.picture.name) + ENDINGS[format];
@@ -89,6 +95,11 @@ export class Result {
 
   get #opacity() {
     return Number(at("opacity").value) / 100;
+  }
+
+  #line(format) {
+    const address = segmentAddress(this.options(format)).href;
+    return curlLine(address, this.picture.name, this.fileName(format), key.value !== "");
   }
 
   #toggle(id) {
@@ -113,11 +124,12 @@ export class Result {
     if (!this.picture) return;
     const [first] = this.#shown;
     this.legend.update(this.#shown, this.#shown.size === 1 && this.#classes.size > 1 ? first : null);
-    at("cut-out").disabled = this.#shown.size === 0;
+    for (const form of OF_CLASSES) document.querySelector(`[data-format=${form}]`).disabled = !this.offers(form);
+    at("none-shown").hidden = this.#shown.size > 0;
     const format = this.#format;
     at("opacity").disabled = format === "confidence"; // it is a picture of its own
-    const address = segmentAddress(this.options(format)).href;
-    at("command").textContent = curlLine(address, this.picture.name, this.fileName(format), key.value !== "");
+    at("copy").disabled = !this.offers(format);
+    at("command").textContent = this.offers(format) ? this.#line(format) : "# Show a class: without one there is no confidence.";
     if (this.#painting) return; // a slider moves faster than a large picture is painted
     this.#painting = true;
     requestAnimationFrame(() => {
