@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, fields
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
@@ -21,7 +22,10 @@ PREFIX: Final = "FCN_"
 LogFormat = Literal["text", "json"]
 OpenDoor = Literal["health", "metrics", "docs"]
 
-_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_LABEL: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_ORIGIN: Final = re.compile(rf"(https?)://({_LABEL}(?:\.{_LABEL})*\.?|\[[0-9a-f:.]+\])(?::([0-9]{{1,5}}))?")
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_ENDPOINT: Final = re.compile(r"https?://([^\s/?#@]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]{1,5})?([/?#]\S*)?")
 
 
 @dataclass(frozen=True)
@@ -97,14 +101,13 @@ class Settings:
         _within("trace_rate", self.trace_rate, 0, 1)
         _choice("log_format", self.log_format, get_args(LogFormat))
         for door in self.open_doors:
-            _choice("open_doors", door, get_args(OpenDoor))
-        for origin in self.cors_origins:
-            if not (_ORIGIN.fullmatch(origin) or self.cors_origins == ("*",)):
+            if door not in get_args(OpenDoor):
                 raise ConfigError(
-                    f"{PREFIX}CORS_ORIGINS holds {origin!r}; origins are needed, such as https://app.example.org "
-                    "(no path, no slash at the end), or * alone"
+                    f"{PREFIX}OPEN_DOORS holds {door!r}; choose from {', '.join(get_args(OpenDoor))}, or none alone"
                 )
-        if self.trace_endpoint and not self.trace_endpoint.startswith(("http://", "https://")):
+        if self.cors_origins != ("*",):
+            object.__setattr__(self, "cors_origins", tuple(_origin(origin) for origin in self.cors_origins))
+        if self.trace_endpoint and not _ENDPOINT.fullmatch(self.trace_endpoint):
             raise ConfigError(
                 f"{PREFIX}TRACE_ENDPOINT is {self.trace_endpoint!r}; an address is needed, such as "
                 "http://collector:4318/v1/traces"
@@ -158,14 +161,20 @@ def _integer(variable: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ConfigError(f"{variable} is {text!r}; a whole number is needed, such as 67108864") from None
+        raise ConfigError(f"{variable} is {text!r}; a whole number is needed, such as {_default(variable)}") from None
 
 
 def _number(variable: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ConfigError(f"{variable} is {text!r}; a number is needed, such as 30 or 2.5") from None
+        raise ConfigError(f"{variable} is {text!r}; a number is needed, such as {_default(variable):g}") from None
+
+
+def _default(variable: str) -> float:
+    """An example that is possible for this very setting."""
+    value: float = getattr(Settings, variable.removeprefix(PREFIX).lower())
+    return value
 
 
 def _text(_variable: str, text: str) -> str:
@@ -184,7 +193,8 @@ def _keys(variable: str, text: str) -> tuple[ApiKey, ...]:
 
 
 def _words(_variable: str, text: str) -> tuple[str, ...]:
-    return tuple(word for word in re.split(r"[,\s]+", text) if word and word != "none")
+    words = tuple(word for word in re.split(r"[,\s]+", text) if word)
+    return () if words == ("none",) else words
 
 
 _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
@@ -202,6 +212,26 @@ _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "trace_endpoint": _text,
     "trace_rate": _number,
 }
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers write it (RFC 6454, 6.2), as theirs is compared with it letter by letter."""
+    parts = _ORIGIN.fullmatch(text.lower())
+    scheme, host, port = parts.groups() if parts else ("", "", "")
+    try:
+        if host.startswith("["):
+            host = f"[{IPv6Address(host[1:-1])}]"
+        elif host.rpartition(".")[2].isdigit():  # which browsers take for IPv4, whatever stands before it
+            host = str(IPv4Address(host))
+        number = int(port or _DEFAULT_PORTS[scheme])
+    except (KeyError, ValueError):
+        number = 0
+    if not 1 <= number <= 65535:
+        raise ConfigError(
+            f"{PREFIX}CORS_ORIGINS holds {text!r}; origins are needed, such as https://app.example.org "
+            "(no path, no slash at the end), or * alone"
+        )
+    return f"{scheme}://{host}" + ("" if number == _DEFAULT_PORTS[scheme] else f":{number}")
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:

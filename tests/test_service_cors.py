@@ -103,11 +103,50 @@ def test_all_origins_are_let_in_without_credentials(every):
 
 
 @pytest.mark.parametrize(
-    "origins", ["https://a.test/", "https://a.test/app", "a.test", "null", "*, https://a.test", "https://*.a.test"]
+    "origins",
+    [
+        "https://a.test/",
+        "https://a.test/app",
+        "a.test",
+        "null",
+        "*, https://a.test",
+        "https://*.a.test",
+        "none, https://a.test",
+        "https://a.test:99999",
+        "https://a.test:0",
+        "https://a.test:",
+        "https://-..",
+        "https://a..test",
+        "https://-a.test",
+        "https://" + "a" * 64 + ".test",
+        "https://256.0.0.1",
+        "https://a.1",
+        "https://[::1::]",
+        "https://[fe80::1%eth0]",
+        "ftp://a.test",
+    ],
 )
 def test_what_is_no_origin_is_refused_at_start(origins):
     with pytest.raises(ConfigError, match="FCN_CORS_ORIGINS holds"):
         Settings.from_environment({"FCN_CORS_ORIGINS": origins})
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://App.Example.ORG", "https://app.example.org"),
+        ("HTTPS://a.test:443", "https://a.test"),
+        ("http://a.test:80", "http://a.test"),
+        ("http://a.test:443", "http://a.test:443"),
+        ("http://a.test:08080", "http://a.test:8080"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+        ("http://[0:0::1]:80", "http://[::1]"),
+        ("https://xn--bcher-kva.test.", "https://xn--bcher-kva.test."),
+    ],
+)
+def test_an_origin_is_compared_in_the_form_in_which_a_browser_sends_it(given, sent):
+    assert Settings.from_environment({"FCN_CORS_ORIGINS": given}).cors_origins == (sent,)
 
 
 def policy_of(response):

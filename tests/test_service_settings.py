@@ -86,12 +86,26 @@ def test_an_empty_variable_leaves_the_default():
         ("FCN_ENGINE", "tensorrt", "choose one of openvino, onnxruntime"),
         ("FCN_PRECISION", "int8", "choose one of auto, f32, bf16"),
         ("FCN_LOG_FORMAT", "xml", "choose one of text, json"),
-        ("FCN_OPEN_DOORS", "health,all", "FCN_OPEN_DOORS is 'all'; choose one of health, metrics, docs"),
+        ("FCN_SLOTS", "2.5", "FCN_SLOTS is '2.5'; a whole number is needed, such as 2$"),
+        ("FCN_TRACE_RATE", "half", "FCN_TRACE_RATE is 'half'; a number is needed, such as 1$"),
+        ("FCN_OPEN_DOORS", "health,all", "FCN_OPEN_DOORS holds 'all'; choose from health, metrics, docs, or none"),
+        ("FCN_OPEN_DOORS", "none,health", "FCN_OPEN_DOORS holds 'none'; choose from .* none alone"),
+        ("FCN_TRACE_ENDPOINT", "http://", "an address is needed"),
+        ("FCN_TRACE_ENDPOINT", "http:///v1/traces", "an address is needed"),
+        ("FCN_TRACE_ENDPOINT", "http://:4318", "an address is needed"),
+        ("FCN_TRACE_ENDPOINT", "http://collector:port", "an address is needed"),
+        ("FCN_TRACE_ENDPOINT", "http://[::1", "an address is needed"),
+        ("FCN_TRACE_ENDPOINT", "collector:4318", "an address is needed"),
     ],
 )
 def test_a_value_that_cannot_work_is_named_with_what_can(variable, value, told):
     with pytest.raises(ConfigError, match=told):
         Settings.from_environment({variable: value})
+
+
+@pytest.mark.parametrize("endpoint", ["http://collector:4318/v1/traces", "https://me:x@[::1]/v1", "http://c"])
+def test_a_collector_is_taken_as_it_is_given(endpoint):
+    assert Settings.from_environment({"FCN_TRACE_ENDPOINT": endpoint}).trace_endpoint == endpoint
 
 
 def test_no_door_is_open_when_none_is_named():
