@@ -57,7 +57,7 @@ class JsonFormatter(logging.Formatter):
 def configure(log_format: LogFormat) -> None:
     """Let every logger of this process write in a format; ``text`` leaves them as BentoML made them.
 
-    In either, no line holds what a client sent.
+    In either, the form parser's warnings are left out.
 
     Called when the application is imported: after BentoML has set up its logging, in the process above
     the workers and in each worker.

@@ -143,6 +143,14 @@ def test_a_malformed_form_is_a_400(client, body, content_type, code):
     check_fault(client.post("/v1/segment", content=body, headers={"content-type": content_type}), 400, code)
 
 
+def test_a_jpeg_needs_its_end_marker_and_a_png_no_last_chunk(client):
+    jpeg = as_bytes(NOISE, "JPEG")
+    check_fault(client.post("/v1/segment", content=jpeg[:-2]), 422, "damaged_image")
+    assert client.post("/v1/segment", content=jpeg).status_code == 200
+    assert PNG[-8:-4] == b"IEND"
+    assert client.post("/v1/segment", content=PNG[:-12]).status_code == 200
+
+
 def test_a_text_that_is_too_long_is_named_and_not_taken_for_a_picture(client):
     response = client.post("/v1/segment", files={"image": ("x.png", PNG)}, data={"classes": "red," * 1500})
     error = check_fault(response, 400, "malformed_form")
