@@ -218,7 +218,8 @@ class SegmentationData(LightningDataModule):
                 f"from {before} pictures; it cannot go on with steps of {step} crops from {now} pictures: keep the "
                 "data, loader.batch_size times the number of processes as they were until the epoch is over"
             )
-        self._done = (state_dict["epoch"], state_dict["batches"])
+        # A checkpoint of an epoch's end, which has no batches, is of the epoch that is over.
+        self._done = (state_dict["epoch"] + (not state_dict["batches"]), state_dict["batches"])
 
     def _samples(self) -> list[int]:
         """Samples of a step, of all processes, and of the split."""

@@ -32,7 +32,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self._batch_size = batch_size
         self._seed = seed
         self._done = done
-        self._epoch = 0
+        self._epoch = done[0]  # a loader with processes asks for keys before the trainer tells an epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer before each epoch."""

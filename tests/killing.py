@@ -3,7 +3,8 @@
 Run as a program: ``python tests/killing.py ROOT``. Every part is forked before any thread is started, so that torch is
 imported once. The moments: in the first epoch, before there is a checkpoint; in the middle of writing the first one; in
 an epoch that has a checkpoint of its own; between best.ckpt and last.ckpt; in the middle of writing metrics.csv. Then
-the run is finished. Prints the signal that ended each part.
+the run is finished. Another one is killed twice whose samples come from a process of their own. Prints the signal that
+ended each part.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ CONFIG = TrainConfig(
 )
 OFTEN = replace(CONFIG, fit=replace(CONFIG.fit, save_minutes=1e-9))
 """Saves after every step."""
+IN_PROCESSES, OFTEN_IN_PROCESSES = (replace(one, loader=replace(one.loader, workers=1)) for one in (CONFIG, OFTEN))
+"""Samples come from a process of their own, which begins before the epoch is told."""
 
 
 def die() -> None:
@@ -87,6 +90,9 @@ PARTS = (
     ("while metrics.csv is written", "killed", OFTEN, lambda: killed_while_writing("metrics.csv", 2)),
     ("while a later checkpoint is written", "killed", OFTEN, lambda: killed_while_writing("last.ckpt", 3)),
     ("not any more", "killed", CONFIG, lambda: None),
+    ("within an epoch, in processes", "in processes", OFTEN_IN_PROCESSES, lambda: killed_after_step(5)),
+    ("after an epoch, in processes", "in processes", IN_PROCESSES, lambda: killed_after_step(8)),
+    ("not any more, in processes", "in processes", IN_PROCESSES, lambda: None),
 )
 
 
