@@ -164,6 +164,8 @@ def _from_grey(image: Image.Image, labels: LabelMap) -> NDArray[Any]:
     if labels.explicit_colours and len(greys) == labels.num_classes:
         if image.mode == "1" and 255 in greys:
             values = values * np.uint8(255)
+        if values.dtype != np.uint8 and values.min(initial=0) >= 0 and values.max(initial=0) <= IGNORE_INDEX:
+            values = values.astype(np.uint8)
         if values.dtype == np.uint8:
             return labels.from_colours(np.repeat(values[..., None], 3, axis=2))
     return values
@@ -184,6 +186,8 @@ def _values(image: Image.Image) -> NDArray[Any]:
 
 def _narrow(values: NDArray[Any], remap: NDArray[np.int32] | None) -> NDArray[np.uint8]:
     """Labels of any width, remapped, in 8 bits."""
+    if values.dtype == np.bool_:  # of one bit; truths would choose rows of a table, and not be looked up
+        values = values.astype(np.uint8)
     least, top = int(values.min(initial=0)), int(values.max(initial=0))
     if remap is not None and least >= 0 and top < len(remap):
         if top > IGNORE_INDEX:

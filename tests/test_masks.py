@@ -68,10 +68,14 @@ def test_a_sixteen_bit_value_above_255_is_refused_and_not_wrapped(path: Path) ->
         read(path, NAMED)
 
 
-def test_one_bit_values_are_labels(path: Path) -> None:
-    Image.fromarray(np.asarray([[False, True]])).save(path)
-    assert read(path, NAMED) == [[0, 1]]
-    assert read(path, BLACK_WHITE) == [[0, 1]]
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_one_bit_values_are_labels(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"mask.{kind}"
+    Image.fromarray(np.asarray([[False, True], [True, True]])).save(path)
+    assert read(path, NAMED) == [[0, 1], [1, 1]]
+    assert read(path, BLACK_WHITE) == [[0, 1], [1, 1]]
+    for remap, expected in (({}, [[0, 1], [1, 1]]), ({1: 2}, [[0, 2], [2, 2]])):
+        assert decode_mask(open_mask(path), NAMED, path, remap_table(remap)).tolist() == expected
 
 
 def test_indices_of_a_palette_are_labels_when_only_names_are_known(path: Path) -> None:
@@ -132,8 +136,11 @@ def test_without_labelmap_txt_three_equal_channels_are_labels(path: Path) -> Non
     assert read(path, NAMED) == EXPECTED
 
 
-def test_black_and_white_masks_are_colours_when_labelmap_txt_says_so(path: Path) -> None:
-    Image.fromarray(np.asarray([[0, 255]], dtype=np.uint8)).save(path)
+@pytest.mark.parametrize("width", [np.uint8, np.uint16])
+def test_black_and_white_masks_are_colours_when_labelmap_txt_says_so(
+    path: Path, width: type[np.unsignedinteger]
+) -> None:
+    Image.fromarray(np.asarray([[0, 255]], dtype=width)).save(path)
     assert read(path, BLACK_WHITE) == [[0, 1]]
 
 
