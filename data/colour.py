@@ -24,6 +24,11 @@ _PHOTOMETRIC: Final = 262
 _MIN_IS_WHITE: Final = 0
 """TIFF's tag and its value when 0 is white. Pillow sees to it up to 8 bits alone."""
 
+_SAMPLE_FORMAT: Final = 339
+_SIGNED: Final = 2
+"""TIFF's tag and its value for integers below 0. Pillow has no others of 32 bits, so that large ones without a sign
+come out below 0."""
+
 _PROBES: Final = np.asarray(
     [(r, g, b) for r in (0, 128, 255) for g in (0, 128, 255) for b in (0, 128, 255)], dtype=np.uint8
 )[None]
@@ -46,8 +51,9 @@ class RgbConversion:
 
     def __init__(self, image: Image.Image) -> None:
         self._deep = image.mode.startswith("I;16") or image.mode in ("I", "F")
-        self._top = _largest(image) if image.mode in ("I", "F") else 65535.0
         tags = getattr(image, "tag_v2", {})
+        self._unsigned = image.mode == "I" and bool(tags) and _SIGNED not in tags.get(_SAMPLE_FORMAT, ())
+        self._top = _largest(image, unsigned=self._unsigned) if image.mode in ("I", "F") else 65535.0
         self._inverted = self._deep and tags.get(_PHOTOMETRIC) == _MIN_IS_WHITE
         self._clear = image.info.get("transparency")
         self._profiled, self._to_srgb = _profile(image)
@@ -63,7 +69,7 @@ class RgbConversion:
         """
         alpha: Image.Image | None = None
         if self._deep:
-            values = np.asarray(band)
+            values = _values(band, unsigned=self._unsigned)
             if isinstance(self._clear, int):
                 alpha = Image.fromarray(np.where(values == self._clear, 0, 255).astype(np.uint8))
             grey = _eight_bits(values, self._top)
@@ -84,11 +90,16 @@ class RgbConversion:
         return np.asarray(rgb)
 
 
-def _largest(image: Image.Image) -> float:
+def _values(image: Image.Image, *, unsigned: bool) -> NDArray[Any]:
+    values = np.asarray(image)
+    return values.view(np.uint32) if unsigned else values
+
+
+def _largest(image: Image.Image, *, unsigned: bool) -> float:
     """The value that becomes 255, of a picture in 32-bit integers or floating values."""
     top = 65535.0 if image.mode == "I" else 1.0
     for above, below in bands((image.height, image.width), BAND_PIXELS):
-        values = np.asarray(image.crop((0, above, image.width, below)))
+        values = _values(image.crop((0, above, image.width, below)), unsigned=unsigned)
         top = max(top, float(values.max(initial=0, where=np.isfinite(values))))
     return top
 

@@ -161,6 +161,16 @@ def test_deep_grey_is_scaled_alike_in_every_part_of_a_large_picture() -> None:
     np.testing.assert_array_equal(decode_image(encode(floating, "TIFF"))[..., 0], expected)
 
 
+def test_grey_of_32_bits_without_a_sign_is_not_taken_below_nought() -> None:
+    buffer = io.BytesIO()
+    values = np.array([[0, 1 << 31, 3 << 30, (1 << 32) - 1]], dtype=np.uint32)
+    Image.fromarray(values.view(np.int32)).save(buffer, "TIFF")
+    # Pillow writes 2, signed, into the tag 339; without a sign it is 1.
+    unsigned = buffer.getvalue().replace(struct.pack("<HHIH", 339, 3, 1, 2), struct.pack("<HHIH", 339, 3, 1, 1))
+    assert decode_image(unsigned)[0, :, 0].tolist() == [0, 128, 191, 255]
+    assert decode_image(buffer.getvalue())[0, :, 0].tolist() == [0, 0, 0, 0]
+
+
 def test_floating_tiff_is_taken_as_nought_to_one() -> None:
     values = np.asarray([[0.0, 0.5, 1.0, np.nan, -3.0]], dtype=np.float32)
     assert decode_image(encode(values, "TIFF"))[0, :, 0].tolist() == [0, 128, 255, 0, 0]
