@@ -39,14 +39,15 @@ def polygons_of(
     check()
     if not rings.labels.size:
         return {}
-    closed = np.insert(rings.points, rings.begins[1:], rings.points[rings.begins[:-1]], axis=0)
-    if not tolerance:
-        return _nested(closed, np.diff(rings.begins) + 1, rings.outer, rings.labels)
-    from service.simplified import simplified  # noqa: PLC0415 - GEOS is loaded once somebody asks for it
+    points, sizes = rings.points, np.diff(rings.begins)
+    if tolerance:
+        from service.simplified import simplified  # noqa: PLC0415 - GEOS is loaded once somebody asks for it
 
-    points, line, owner = simplified(closed, rings, tolerance, check)
-    outer = np.diff(owner, prepend=-1) > 0
-    return _nested(points, np.bincount(line), outer, rings.labels[rings.outer][owner])
+        kept, sizes = simplified(rings, tolerance, check)
+        points = points[kept]
+    ends = np.cumsum(sizes)
+    closed = np.insert(points, ends, points[ends - sizes], axis=0)
+    return _nested(closed, sizes + 1, rings.outer, rings.labels)
 
 
 def _nested(
