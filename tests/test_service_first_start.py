@@ -64,7 +64,7 @@ def test_a_network_that_loads_but_cannot_run_any_size_is_refused(told, tiny_bund
     done = worker(LOAD, FCN_BUNDLE=str(bundle.root))
     assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
-    assert "cannot run a picture of 64x64" in told.get(timeout=10)
+    assert "cannot run a picture of 96x32" in told.get(timeout=10)
 
 
 def test_a_tile_below_the_stride_of_the_network_is_refused(told, tiny_bundle, tmp_path):

@@ -137,13 +137,14 @@ class Predictor:
         Raises:
             BundleError: the network loads and does not run, as one whose size is fixed.
         """
-        side = 2 * self._stride
+        # Sides that are no multiples of twice the stride: the manifest's may be smaller than the network's.
+        height, width = self._stride, 3 * self._stride
         try:
-            self.predict(np.zeros((side, side, 3), dtype=np.uint8))
+            self.predict(np.zeros((height, width, 3), dtype=np.uint8))
         except Exception as error:  # the engines' own errors have no common base
             reason = " ".join(str(error).split())[:300]
             raise BundleError(
-                f"{self.bundle.model_path} cannot run a picture of {side}x{side} ({reason}): export the run again"
+                f"{self.bundle.model_path} cannot run a picture of {width}x{height} ({reason}): export the run again"
             ) from error
 
 
