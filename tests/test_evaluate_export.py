@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from data.errors import DataError, ExportError, RunError
+from data.errors import BundleError, DataError, ExportError, RunError
 from data.labels import LabelMap
 from data.sources.catalogue import SourceConfig, open_source
 from data.sources.source import Sample
@@ -179,6 +179,16 @@ def test_every_upsampler_exports_and_agrees(upsampler, tmp_path, bundle):
     for engine in ("openvino", "onnxruntime"):
         labels, _ = open_engine(exported, EngineConfig(engine=engine, precision="f32")).run(image)
         assert np.mean(labels != expected.numpy()) <= 0.002
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_manifest_with_half_the_stride_is_found_before_anybody_asks(engine, bundle, tmp_path):
+    from model.runtime.bundle import write_bundle
+
+    manifest = replace(bundle.manifest, stride=bundle.manifest.stride // 2)
+    half = write_bundle(tmp_path / "half", bundle.model_path.read_bytes(), manifest)
+    with pytest.raises(BundleError, match="cannot run a picture of 48x16"):
+        Predictor(half, EngineConfig(engine=engine)).warm_up()
 
 
 def test_export_refuses_with_the_numbers_when_engines_disagree(run, bundle):
