@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 HEIGHT, WIDTH, CLASSES, THREADS = 384, 480, 11, 2
 """Of the picture, of the network, and what each of those that are compared may use."""
-ENCODER: Final = "encoder"
 SEEDED: Final = f"{ModelConfig().upsampler}-{CLASSES}"
 """The one that is measured where there is no training."""
 
@@ -56,7 +55,7 @@ def export(folder: Path, names: Iterable[str]) -> None:
     imported torch.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.encoder_graph", "model.graph"])
+    context.set_forkserver_preload(["model.fcn", "model.graph"])
     with ProcessPoolExecutor(THREADS, context) as exporters:
         for one in [exporters.submit(write, folder, name) for name in names]:
             one.result()
@@ -64,11 +63,6 @@ def export(folder: Path, names: Iterable[str]) -> None:
 
 def write(folder: Path, name: str) -> None:
     """Write one."""
-    if name == ENCODER:
-        from benchmarks.encoder_graph import write_encoder  # noqa: PLC0415  imports torch
-
-        write_encoder(encoder_path(folder))
-        return
     from model.graph import to_onnx  # noqa: PLC0415  imports torch
 
     upsampler, _, classes = name.rpartition("-")
@@ -87,11 +81,6 @@ def write(folder: Path, name: str) -> None:
         created="2026-01-01T00:00:00+00:00",
     )
     write_bundle(folder / name, to_onnx(seeded_network(config.upsampler, labels.num_classes)), manifest)
-
-
-def encoder_path(folder: Path) -> Path:
-    """Of the encoder's graph."""
-    return folder / f"{ENCODER}.onnx"
 
 
 if __name__ == "__main__":

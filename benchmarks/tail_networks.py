@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
+import onnx
+import onnx.utils
+
 from benchmarks import seeded
 from benchmarks.own_engine import ours
 from model.runtime.bundle import read_bundle
+from model.runtime.engine import INPUT
 from model.runtime.openvino_engine import OpenVinoEngine
 from model.runtime.trunk import cut
 
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     Forms = dict[str, Callable[[], object]]
 
 ENCODER: Final = "encoder alone"
+FIRST_LAYER: Final = re.compile(r"score_heads\.\d+\.0\.weight$")
 UPSAMPLERS: Final[tuple[UpsamplerName, ...]] = ("bilinear", "learned", "learned-dense")
 
 
@@ -51,9 +57,18 @@ class Subjects:
     features: list[tuple[int, ...]]
 
 
+def write_encoder(bundle: Bundle, path: Path) -> Path:
+    """Cut the encoder, with the normalisation of the picture, out of a whole network; all seeded ones have the same."""
+    whole = onnx.load(bundle.model_path)
+    first_layers = [node for node in whole.graph.node if any(FIRST_LAYER.search(name) for name in node.input)]
+    features = [node.input[0] for node in first_layers]
+    onnx.save(onnx.utils.Extractor(whole).extract_model([INPUT], features), path)
+    return path
+
+
 def needed(classes: Sequence[int], upsamplers: Sequence[UpsamplerName]) -> list[str]:
     """Names of what ``subjects`` reads, for ``seeded.export``."""
-    return [seeded.ENCODER, *(seeded.name_of(upsampler, count) for count, upsampler in product(classes, upsamplers))]
+    return [seeded.name_of(upsampler, count) for count, upsampler in product(classes, upsamplers)]
 
 
 def subjects(
@@ -68,7 +83,7 @@ def subjects(
         bundles[upsampler, count] = bundle
         engine = OpenVinoEngine(bundle, config)
         if not forms:
-            encoder = engine.read(seeded.encoder_path(folder))
+            encoder = engine.read(write_encoder(bundle, folder / "encoder.onnx"))
             forms[ENCODER] = compiled_form(encoder, engine, image)
             features = [tuple(output.shape) for output in encoder.outputs]
         forms[name_of(upsampler, count)] = lambda engine=engine: engine.run(image)
