@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from model.runtime.labelling import Labelling, Outcome
     from model.runtime.pictures import Picture
 
-PICTURES, QUICK_PICTURES, ROUNDS, QUICK_ROUNDS, WARM_UP = 200, 40, 5, 2, 4
+PICTURES, QUICK_PICTURES, ROUNDS, QUICK_ROUNDS, WARM_UP = 200, 30, 5, 2, 4
 TARGET = 0.95
 ENGINE, TWO = "the engine, one after the other", "the engine, two at a time"
 FORMS = {"fcn predict, label maps and overlays": True, "fcn predict --overlay false": False}

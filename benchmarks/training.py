@@ -66,6 +66,7 @@ class Size:
         image_size: Height and width.
         rounds: Of the product and the plain loop, in turn.
         epochs: Of the product a round, the first of which is not counted.
+        warm_up: Steps of the plain loop before those that count.
         steps: Of the plain loop that count, a round.
         losses: Of the plain loop.
         workers: Of the plain loop, that are tried.
@@ -78,6 +79,7 @@ class Size:
     image_size: tuple[int, int] = (360, 480)
     rounds: int = 3
     epochs: int = 3
+    warm_up: int = 2
     steps: int = 24
     losses: tuple[str, ...] = (PLAIN, SAME_LOSS)
     workers: tuple[int, ...] = (0, 1, 2)
@@ -87,7 +89,16 @@ class Size:
 
 
 QUICK = Size(
-    pictures=25, rounds=1, epochs=2, steps=3, losses=(PLAIN,), workers=(0,), tried=1, upsampler_epochs=1, compiled=0
+    pictures=25,
+    rounds=1,
+    epochs=2,
+    warm_up=1,
+    steps=2,
+    losses=(PLAIN,),
+    workers=(0,),
+    tried=1,
+    upsampler_epochs=1,
+    compiled=0,
 )
 
 
@@ -181,7 +192,7 @@ def measure(
     rates: dict[int, list[float]] = {workers: [0.0] for workers in size.workers}
     for workers in TRIALS * size.workers if len(size.workers) > 1 else ():  # in turn: a slow moment is not to choose
         say(f"plain loop with {workers} workers")
-        rates[workers].append(theirs(plain_rate, root, config, workers, PLAIN, 2, size.tried))
+        rates[workers].append(theirs(plain_rate, root, config, workers, PLAIN, size.warm_up, size.tried))
     best = max(size.workers, key=lambda workers: max(rates[workers]))
     epochs: list[Epoch] = []
     plain: dict[str, list[float]] = {name: [] for name in size.losses}
@@ -191,7 +202,7 @@ def measure(
             say(f"round {number + 1} of {size.rounds}")
             epochs += ours(own_epochs, trained, Path(place) / f"run{number}")
             for name, found in plain.items():
-                found.append(theirs(plain_rate, root, config, best, name, 2, size.steps))
+                found.append(theirs(plain_rate, root, config, best, name, size.warm_up, size.steps))
         say("upsamplers alone")
         upsamplers = ours(upsampler_seconds, config, Path(place) / "scores", size.upsampler_epochs)
     compiled = None
