@@ -21,7 +21,7 @@ import psutil
 from benchmarks.performance_page import PERFORMANCE, TITLES, options
 from benchmarks.record import circumstances, told_bundle
 from benchmarks.seeded import SEEDED
-from benchmarks.tail import measured
+from benchmarks.tail import defaults
 from benchmarks.tail_networks import needed
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ END_SECONDS = 40
 """For a part that is told to end: it stops its servers first."""
 
 
-def arguments_of(chosen: argparse.Namespace, exported: Path) -> list[str]:
+def arguments_of(chosen: argparse.Namespace, exported: Path | None) -> list[str]:
     """What the driver was told, for a part."""
     paths = {"--run": chosen.run, "--bundle": chosen.bundle, "--out": chosen.out, "--exported": exported}
     told = [word for name, path in paths.items() if path is not None for word in (name, str(path))]
@@ -95,17 +95,17 @@ def main() -> int:
     failed = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the part under way is ended first
     with tempfile.TemporaryDirectory() as place:
-        random = chosen.run is None and chosen.bundle is None
-        names = {SEEDED} if random else set()
-        if "tail" in chosen.parts:
-            names.update(needed(*measured(quick=chosen.quick)))
-        if names:  # in a process of its own, as everything: none that stays is to hold torch
+        exported = None
+        if chosen.run is None and chosen.bundle is None:
+            exported = Path(place)
+            names = {SEEDED, *(needed(*defaults(quick=chosen.quick)) if "tail" in chosen.parts else ())}
+            # In a process of its own, as everything: torch is not to stay in this one.
             subprocess.run([sys.executable, "-m", "benchmarks.seeded", place, *sorted(names)], cwd=ROOT, check=True)
-        bundle = told_bundle(Path(place) / SEEDED if random else chosen.bundle or chosen.run / "bundle")
+        bundle = told_bundle(exported / SEEDED if exported else chosen.bundle or chosen.run / "bundle")
         for name in chosen.parts:
             print(f"\n== {name} ==\n", flush=True)
             begun = time.monotonic()
-            arguments = arguments_of(chosen, Path(place))
+            arguments = arguments_of(chosen, exported)
             reason = run_part(name, arguments, longest)
             print(f"\n{name}: {reason or 'done'}, {time.monotonic() - begun:.0f} s", flush=True)
             if reason:

@@ -1,6 +1,6 @@
-"""The seeded networks: in torch, as bundles, and their encoder alone; exported side by side, once for all parts.
+"""The seeded networks: in torch and as bundles, exported side by side, once for all parts.
 
-python -m benchmarks.seeded FOLDER learned-11 learned-dense-150 encoder ...
+python -m benchmarks.seeded FOLDER learned-11 learned-dense-150 ...
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ MEMORY_SHARE: Final = 0.25
 MEMORY: Final = "Peak resident memory of a process that labels one picture, over all scores at the picture's size."
 
 
-def measured(*, quick: bool) -> tuple[Sequence[int], Sequence[UpsamplerName]]:
+def defaults(*, quick: bool) -> tuple[Sequence[int], Sequence[UpsamplerName]]:
     """Numbers of classes and upsamplers, where none are asked for."""
     return (CLASSES[:1], QUICK_UPSAMPLERS) if quick else (CLASSES, UPSAMPLERS)
 
@@ -169,8 +169,8 @@ def main() -> None:
     parser.add_argument("--classes", type=int, nargs="+", choices=CLASSES, help="both, or 11 with --quick")
     chosen = parser.parse_args()
     image = np.random.default_rng(0).integers(0, 256, (1, *chosen.size, 3), dtype=np.uint8)
-    classes = chosen.classes or measured(quick=chosen.quick)[0]
-    upsamplers = measured(quick=chosen.quick)[1]
+    classes = chosen.classes or defaults(quick=chosen.quick)[0]
+    upsamplers = defaults(quick=chosen.quick)[1]
     with tempfile.TemporaryDirectory() as place:
         if chosen.exported is None:
             export(Path(place), needed(classes, upsamplers))

@@ -12,7 +12,8 @@ from PIL import Image
 from benchmarks.own_training import Compiled, Epoch, UpsamplerSeconds
 from benchmarks.performance_page import lines
 from benchmarks.plain_loop import PictureFiles
-from benchmarks.training import OURS, PLAIN, SAME_LOSS, Found, Size, draw_files, measure, part_of, recipe
+from benchmarks.training import Size, draw_files, measure, recipe
+from benchmarks.training_page import OURS, PLAIN, SAME_LOSS, Found, part_of
 from model.config import AugmentConfig, FitConfig, LoaderConfig, ModelConfig
 
 TOY = Size(
